@@ -1,0 +1,1 @@
+"""MMEngine configs: `segmentation/` for training, `jobs/` for `gridscribe run`."""

@@ -1,0 +1,1 @@
+"""Modules that join RGB features with height features."""

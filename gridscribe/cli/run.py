@@ -1,0 +1,232 @@
+"""`gridscribe run`: a batch job over inputs."""
+
+from __future__ import annotations
+
+import ast
+import contextlib
+import json
+import os
+import signal
+import sys
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+import click
+
+from gridscribe.errors import UsageError
+from gridscribe.progress import byte_size, duration, reporter
+
+
+@click.command("run")
+@click.argument("job")
+@click.option(
+    "--input",
+    "inputs",
+    multiple=True,
+    required=True,
+    metavar="URI",
+    help="File, folder, glob, list (.txt, .csv, .parquet), tar, tar.gz, zip, s3:// prefix or STAC item. May be given often.",
+)
+@click.option(
+    "--output",
+    required=True,
+    metavar="URI",
+    help="Folder or s3://bucket/prefix that receives products, jobs and catalogue.",
+)
+@click.option(
+    "--executor",
+    type=click.Choice(["ray", "local"]),
+    default="ray",
+    show_default=True,
+    help="Ray actors, or threads of this process (no start-up time).",
+)
+@click.option(
+    "--workers", type=click.IntRange(min=1), default=1, show_default=True, help="Ray actors; they share the cores."
+)
+@click.option(
+    "--address", metavar="ADDRESS", help="An existing Ray cluster; default: RAY_ADDRESS, else one is started here."
+)
+@click.option(
+    "--engine",
+    type=click.Choice(["auto", "torch", "openvino"]),
+    help="What runs the network; auto: CUDA, else OpenVINO.",
+)
+@click.option(
+    "--aoi",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="GeoJSON in longitude, latitude: only pixels around it (to multiples of 512).",
+)
+@click.option(
+    "--item-size",
+    type=int,
+    metavar="PX",
+    help="Largest box that one worker takes and commits at once; a multiple of 512.",
+)
+@click.option("--datetime", "when", metavar="ISO8601", help="When the images were taken, for those that do not say.")
+@click.option("--retry-failed", is_flag=True, help="Try inputs again that failed in an earlier run of this job.")
+@click.option(
+    "--dry-run", is_flag=True, help="Say what would run: images, items, bytes, an estimate of time. Writes nothing."
+)
+@click.option(
+    "--cfg-options",
+    "overrides",
+    multiple=True,
+    metavar="K=V",
+    help="Override the job config, e.g. inputs.scale=(0,3000) or model=my-model.",
+)
+@click.option("--json", "as_json", is_flag=True, help="One JSON document on stdout.")
+@click.pass_context
+def command(
+    ctx: click.Context,
+    job: str,
+    inputs: tuple[str, ...],
+    output: str,
+    executor: str,
+    workers: int,
+    address: str | None,
+    engine: str | None,
+    aoi: Path | None,
+    item_size: int | None,
+    when: str | None,
+    retry_failed: bool,
+    dry_run: bool,
+    overrides: tuple[str, ...],
+    as_json: bool,
+) -> None:
+    """Run JOB (a config file, or a shipped one: raster) over inputs.
+
+    \b
+      gridscribe run raster --input tiles/ --output out
+      gridscribe run raster --input s3://in/tiles.tar --output s3://out/run1 --workers 4
+
+    RGB and height are paired by name: x_rgb.tif with x_ndsm.tif (or chm, agl, height), or x_dsm.tif and x_dtm.tif.
+    Stop it with Ctrl-C, or lose the machine: the same command goes on where it stopped, and when all is done says so.
+    """
+    from gridscribe.workers.run import RunRequest, dry_run_report, run_job
+
+    report = reporter()
+    request = RunRequest(
+        job=job,
+        inputs=inputs,
+        output=output,
+        executor=executor,
+        workers=workers,
+        address=address,
+        aoi=aoi,
+        retry_failed=retry_failed,
+        overrides=_overrides(overrides, engine=engine, item_size=item_size, when=when),
+    )
+    if dry_run:
+        plan = dry_run_report(request, report)
+        _show(plan, as_json, _dry_text(plan))
+        return
+    with _stop_on_signal(report.say) as stop, _stdout_for_results():
+        try:
+            result = run_job(request, report, stop)
+        finally:
+            report.finish()
+    _show(result.to_json(), as_json, _text(result.to_json()))
+    ctx.exit(1 if result.stopped else 3 if result.counts["failed"] else 0)
+
+
+@contextlib.contextmanager
+def _stdout_for_results() -> Iterator[None]:
+    """Inside, whatever libraries print (Ray does, when a worker dies) goes to stderr: stdout is for the result alone."""
+    sys.stdout.flush()
+    kept = os.dup(1)
+    os.dup2(2, 1)
+    try:
+        yield
+    finally:
+        sys.stdout.flush()
+        os.dup2(kept, 1)
+        os.close(kept)
+
+
+class _stop_on_signal:  # noqa: N801 - reads as a statement
+    """The first Ctrl-C (or SIGTERM) asks for a clean stop; the second one interrupts."""
+
+    def __init__(self, say: Any) -> None:
+        self._say = say
+        self._stop = threading.Event()
+        self._before: dict[int, Any] = {}
+
+    def __enter__(self) -> threading.Event:
+        for number in (signal.SIGINT, signal.SIGTERM):
+            self._before[number] = signal.signal(number, self._handle)
+        return self._stop
+
+    def _handle(self, number: int, frame: FrameType | None) -> None:  # noqa: ARG002
+        if self._stop.is_set():
+            raise KeyboardInterrupt
+        self._say("stopping; run the same command again to go on (Ctrl-C again: at once)")
+        self._stop.set()
+
+    def __exit__(self, *error: object) -> None:
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
+
+
+def _overrides(
+    pairs: tuple[str, ...], *, engine: str | None, item_size: int | None, when: str | None
+) -> dict[str, Any]:
+    """Dotted keys with Python values (a value that is no Python literal is a string)."""
+    values: dict[str, Any] = {}
+    for pair in pairs:
+        key, equals, text = pair.partition("=")
+        if not equals or not key:
+            raise UsageError(f"--cfg-options {pair!r}: expected key=value, such as model=my-model")
+        try:
+            values[key] = ast.literal_eval(text)
+        except (ValueError, SyntaxError):
+            values[key] = text
+    if engine is not None:
+        values["engine.name"] = engine
+    if item_size is not None:
+        values["item_size"] = item_size
+    if when is not None:
+        values["inputs.datetime"] = when
+    return values
+
+
+def _show(value: dict[str, Any], as_json: bool, text: str) -> None:
+    click.echo(json.dumps(value, indent=2) if as_json else text)
+
+
+def _text(result: dict[str, Any]) -> str:
+    counts = result["counts"]
+    lines = [f"failed   {failure['source']}: {failure['reason']}" for failure in result["failures"]]
+    if result["stopped"]:
+        lines.append(f"stopped: {counts['done']} of {counts['images']} images done; the same command goes on from here")
+    elif not result["computed"] and result["nothing_to_do"]:
+        lines.append("nothing to do: every input is accounted for already; nothing was written")
+    lines.append(
+        f"{counts['done']} images done ({result['computed']} in this run), {counts['skipped']} inputs skipped, "
+        f"{counts['failed']} failed; job {result['job']}, product {result['product']}"
+    )
+    if result["computed"]:
+        timing = result["seconds"]
+        lines.append(
+            f"{result['windows']} windows in {duration(timing['work'])} after {timing['start']:.1f} s of start-up and "
+            f"{timing['plan']:.1f} s of planning; results in {result['output']}"
+        )
+    return "\n".join(lines)
+
+
+def _dry_text(plan: dict[str, Any]) -> str:
+    lines = [f"{account['state']:<8} {account['source']}: {account['reason']}" for account in plan["accounts"]]
+    engine = plan["engine"]
+    lines += [
+        f"{plan['images']} images, {byte_size(plan['bytes'])}, {plan['megapixels']:,.1f} megapixels in {plan['items']} items; "
+        f"left: {plan['items_left']} items, {plan['windows_left']} windows",
+        f"engine {engine['name']} {engine['precision']} on {engine['device']}; product {plan['product']}",
+        f"about {duration(plan['hours'] * 3600)} of work ({plan['hours']:.2f} h) at {plan['seconds_per_window']:.3f} s a window, "
+        "measured now",
+    ]
+    return "\n".join(lines)
+
+
+__all__ = ["command"]

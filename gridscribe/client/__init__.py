@@ -1,0 +1,8 @@
+"""Questions about pixels: `Client`, and the values that it answers with."""
+
+from __future__ import annotations
+
+from gridscribe.client.client import Client
+from gridscribe.client.pixel import Mask, Pixel
+
+__all__ = ["Client", "Mask", "Pixel"]

@@ -1,0 +1,298 @@
+"""Which image holds which place: all committed images of one product, in memory, asked for many points at once."""
+
+from __future__ import annotations
+
+import difflib
+from collections import defaultdict
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gridscribe.client.cells import Cells
+from gridscribe.client.places import LONLAT, Floats, is_geographic, same_crs, transform
+from gridscribe.client.when import Interval
+from gridscribe.errors import LayoutError, QueryError
+from gridscribe.values import Grid
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+UNKNOWN_TIME = np.iinfo(np.int64).min
+POLAR = 89.0
+"""Degrees of latitude beyond which longitudes tell images no longer apart."""
+NAMED = 8  # ids that an error lists
+
+Ints = NDArray[np.int64]
+Bools = NDArray[np.bool_]
+Bounds = tuple[float, float, float, float]
+
+
+@dataclass(frozen=True, slots=True)
+class ProductInfo:
+    """What a query says of the product that answers."""
+
+    id: str
+    model: str
+    classes: dict[int, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Candidates:
+    """Pairs of a point and an image that holds it: index of the point, of the image, and the pixel (row, col) there."""
+
+    point: Ints
+    image: Ints
+    row: Ints
+    col: Ints
+
+
+class ImageIndex:
+    """The committed images of one product and the boxes of them that are committed.
+
+    `images` (arrays of one entry per image, in order of id) and `boxes` (one entry per committed box, those of an image together)
+    are read only. Build from a table with the columns of the images table, and `item`.
+    """
+
+    def __init__(self, product: ProductInfo, table: pa.Table) -> None:
+        self.product = product
+        table = table.filter(table["mask"].is_valid())
+        table = table.sort_by([(name, "ascending") for name in ("image", "box_row", "box_col", "item")])
+        names = table["image"].to_pylist()
+        starts = [i for i, name in enumerate(names) if i == 0 or name != names[i - 1]]
+        head = table.take(starts) if starts else table.slice(0, 0)
+        self.ids: list[str] = head["image"].to_pylist()
+        self.sources: list[str] = head["source"].to_pylist()
+        self.gsd: list[float | None] = head["gsd"].to_pylist()
+        self.flags: list[list[str]] = head["flags"].to_pylist()
+        self.shapes: Ints = _columns(head, ("height", "width"))
+        self.times: Ints = _ints(head["datetime"].cast("int64").fill_null(int(UNKNOWN_TIME)))
+        self.crs: list[str | None] = head["crs"].to_pylist()
+        self.transforms: Floats = _transforms(head["transform"].to_pylist())
+        self.box_starts: Ints = np.array([*starts, len(names)], np.int64)
+        self.boxes: Ints = _columns(table, ("box_row", "box_col", "box_height", "box_width"))
+        self.items: list[str] = table["item"].to_pylist()
+        self.keys: dict[str, list[str | None]] = {
+            "mask": table["mask"].to_pylist(),
+            "confidence": table["confidence"].to_pylist(),
+            "height": table["height_key"].to_pylist(),
+        }
+        self._footprints = head["footprint"].to_pylist()
+        self._places = {name: i for i, name in enumerate(self.ids)}
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    @cached_property
+    def groups(self) -> list[CrsGroup]:
+        """The georeferenced images by CRS."""
+        members: dict[str, list[int]] = defaultdict(list)
+        for i, crs in enumerate(self.crs):
+            if crs is not None and np.isfinite(self.transforms[i]).all():
+                members[crs].append(i)
+        return [
+            CrsGroup(crs, np.array(images), self.transforms[images], self.shapes[images], self._bounds(images))
+            for crs, images in sorted(members.items())
+        ]
+
+    @cached_property
+    def lonlat_bounds(self) -> Bounds:
+        """A box (west, south, east, north) of longitudes and latitudes that holds all georeferenced images."""
+        known = [group.lonlat_bounds for group in self.groups if group.lonlat_bounds is not None]
+        if not known or len(known) < len(self.groups):
+            return -180.0, -90.0, 180.0, 90.0
+        west, south, east, north = zip(*known, strict=True)
+        return max(min(west), -180.0), max(min(south), -90.0), min(max(east), 180.0), min(max(north), 90.0)
+
+    def _bounds(self, images: list[int]) -> Floats | None:
+        """Longitudes and latitudes of footprints, [n, 4]; None where one is missing."""
+        import shapely
+
+        footprints = [self._footprints[i] for i in images]
+        return None if None in footprints else shapely.bounds(shapely.from_wkb(footprints))
+
+    def grid(self, image: int) -> Grid:
+        """The pixel grid of an image."""
+        height, width = self.shapes[image].tolist()
+        if not np.isfinite(self.transforms[image]).all():
+            return Grid(height, width, None, self.crs[image])
+        a, b, c, d, e, f = self.transforms[image].tolist()
+        return Grid(height, width, (a, b, c, d, e, f), self.crs[image])
+
+    def chosen(self, interval: Interval | None) -> Bools | None:
+        """Which images were taken in `interval`; None for all."""
+        if interval is None:
+            return None
+        known = self.times != UNKNOWN_TIME
+        after = self.times >= interval.start if interval.start is not None else known
+        before = self.times < interval.stop if interval.stop is not None else known
+        return known & after & before
+
+    def candidates(self, x: Floats, y: Floats, crs: str, chosen: Bools | None) -> Candidates:
+        """All images that hold each point, in order of points; images outside `chosen` are left out."""
+        finite = np.flatnonzero(np.isfinite(x) & np.isfinite(y))
+        lonlat: tuple[Floats, Floats] | None = None
+        parts = []
+        for group in self.groups:
+            near = finite
+            if not same_crs(crs, group.crs):
+                lonlat = transform(crs, LONLAT, x[finite], y[finite]) if lonlat is None else lonlat
+                near = finite[group.near(*lonlat)]
+            if len(near):
+                part = group.candidates(*transform(crs, group.crs, x[near], y[near]))
+                parts.append(Candidates(near[part.point], part.image, part.row, part.col))
+        if not parts:
+            return Candidates(*(np.empty(0, np.int64),) * 4)
+        point, image, row, col = (
+            np.concatenate([getattr(part, name) for part in parts]) for name in Candidates.__slots__
+        )
+        if chosen is not None:
+            keep = chosen[image]
+            point, image, row, col = point[keep], image[keep], row[keep], col[keep]
+        if len(parts) > 1 or (len(point) and (point[1:] < point[:-1]).any()):
+            order = np.argsort(point, kind="stable")
+            point, image, row, col = point[order], image[order], row[order], col[order]
+        return Candidates(point, image, row, col)
+
+    def boxes_of(self, image: Ints, row: Ints, col: Ints) -> Ints:
+        """The committed box that holds each pixel, as an index into `boxes`; -1 where none does."""
+        first, count = self.box_starts[image], self.box_starts[image + 1] - self.box_starts[image]
+        found = np.where(self._inside(first, row, col), first, -1)
+        for step in range(1, int(count.max(initial=1))):
+            open_ = np.flatnonzero((found < 0) & (count > step))
+            if not len(open_):
+                break
+            inside = self._inside(first[open_] + step, row[open_], col[open_])
+            found[open_[inside]] = first[open_[inside]] + step
+        return found
+
+    def _inside(self, box: Ints, row: Ints, col: Ints) -> Bools:
+        top, left, height, width = self.boxes[box].T
+        return (row >= top) & (row < top + height) & (col >= left) & (col < left + width)
+
+    def resolve(self, image: str) -> int:
+        """The image that an id, the only id that begins so, or a source names; else `QueryError` with near ones."""
+        if image in self._places:
+            return self._places[image]
+        for what, found in (
+            ("source", [i for i, source in enumerate(self.sources) if source == image]),
+            ("prefix", [i for i, name in enumerate(self.ids) if image and name.startswith(image)]),
+        ):
+            if len(found) == 1:
+                return found[0]
+            if found:
+                raise QueryError(f"image {image!r} is the {what} of {len(found)} images: {_some(self.ids, found)}")
+        near = [name for name in self.ids if image and image.lower() in name.lower()][:NAMED]
+        near = near or difflib.get_close_matches(image, self.ids[:20_000], n=NAMED, cutoff=0.4)
+        hint = f"near ones: {', '.join(near)}" if near else f"it has {_some(self.ids, range(len(self.ids)))}"
+        raise QueryError(f"product {self.product.id} has no image {image!r}; {hint}")
+
+
+class CrsGroup:
+    """Images in one CRS."""
+
+    def __init__(self, crs: str, images: Ints, transforms: Floats, shapes: Ints, bounds: Floats | None) -> None:
+        self.crs, self.images = crs, images
+        self._transforms, self._shapes = transforms, shapes
+        self.lonlat_bounds = None if bounds is None else _widened(bounds)
+        """Longitudes and latitudes that hold all of them with some room around; None where that is not known."""
+
+    @property
+    def bounds(self) -> Bounds:
+        """What holds all of them, in the CRS."""
+        (west, south), (east, north) = self.extents[:, :2].min(axis=0), self.extents[:, 2:].max(axis=0)
+        return float(west), float(south), float(east), float(north)
+
+    @cached_property
+    def extents(self) -> Floats:
+        """Bounds of each image in the CRS, [n, 4], a trifle too large so that rounding loses no pixel."""
+        a, b, c, d, e, f = self._transforms.T
+        height, width = self._shapes.T
+        x = np.stack([c, c + a * width, c + b * height, c + a * width + b * height])
+        y = np.stack([f, f + d * width, f + e * height, f + d * width + e * height])
+        trifle = 1e-3 * np.abs(self._transforms[:, [0, 1, 3, 4]]).max(axis=1)
+        return np.stack([x.min(0) - trifle, y.min(0) - trifle, x.max(0) + trifle, y.max(0) + trifle], axis=1)
+
+    @cached_property
+    def _cells(self) -> Cells:
+        return Cells(self.extents)
+
+    def meeting(self, bounds: Bounds) -> list[int]:
+        """Images whose extents meet a box in the CRS."""
+        west, south, east, north = self.extents.T
+        meets = (west < bounds[2]) & (east > bounds[0]) & (south < bounds[3]) & (north > bounds[1])
+        found: list[int] = self.images[meets].tolist()
+        return found
+
+    @cached_property
+    def turns(self) -> tuple[float, ...]:
+        """What to add to longitudes so that they meet images in 0..360 or across the antimeridian; (0,) elsewhere."""
+        if not is_geographic(self.crs):
+            return (0.0,)
+        west, _, east, _ = self.bounds
+        return (0.0, *((360.0,) if east > 180.0 else ()), *((-360.0,) if west < -180.0 else ()))
+
+    def near(self, lon: Floats, lat: Floats) -> Bools:
+        """Whether a point may be in any of the images: far from them, a projection can turn a place into another's."""
+        if self.lonlat_bounds is None:
+            return np.ones(len(lon), np.bool_)
+        west, south, east, north = self.lonlat_bounds
+        wrapped = np.where(np.isfinite(lon), lon + 180.0, 0.0) % 360.0 - 180.0
+        in_lon = (wrapped >= west) & (wrapped <= east) | (np.abs(wrapped) > 179.9)
+        return (lat >= south) & (lat <= north) & (in_lon | (np.abs(lat) > POLAR))
+
+    def candidates(self, x: Floats, y: Floats) -> Candidates:
+        """All images that hold each point, given in the group's CRS."""
+        finite = np.flatnonzero(np.isfinite(x) & np.isfinite(y))
+        parts = []
+        for turn in self.turns:
+            px, py = x[finite] + turn, y[finite]
+            point, member = self._cells.near(px, py)
+            row, col = self.pixel(member, px[point], py[point])
+            height, width = self._shapes[member].T
+            inside = (row >= 0) & (row < height) & (col >= 0) & (col < width)
+            point, member = finite[point[inside]], member[inside]
+            parts.append((point, self.images[member], row[inside].astype(np.int64), col[inside].astype(np.int64)))
+        return Candidates(*(np.concatenate(column) for column in zip(*parts, strict=True)))
+
+    def pixel(self, member: Ints, x: Floats, y: Floats) -> tuple[Floats, Floats]:
+        """Row and column of the pixel of each member at each point: `floor` of `Grid.rowcol`, in the same arithmetic."""
+        a, b, c, d, e, f = self._transforms[member].T
+        det = a * e - b * d
+        dx, dy = x - c, y - f
+        return np.floor((a * dy - d * dx) / det), np.floor((e * dx - b * dy) / det)
+
+
+def _widened(bounds: Floats) -> Bounds:
+    """The common bounds, each image's widened by half its size: footprints follow curved edges to a quarter of a pixel."""
+    west, south, east, north = bounds.T
+    wide, tall = (east - west) / 2 + 1e-4, (north - south) / 2 + 1e-4
+    return (west - wide).min(), (south - tall).min(), (east + wide).max(), (north + tall).max()
+
+
+def _columns(table: pa.Table, names: tuple[str, ...]) -> Ints:
+    return np.stack([_ints(table[name]) for name in names], axis=1)
+
+
+def _ints(column: Any) -> Ints:
+    values: Ints = column.to_numpy().astype(np.int64)
+    return values
+
+
+def _transforms(rows: list[list[float] | None]) -> Floats:
+    """[n, 6]; NaN where there is none. `LayoutError` for one that is not six numbers or cannot be inverted."""
+    out = np.full((len(rows), 6), np.nan)
+    for i, row in enumerate(rows):
+        if row is None:
+            continue
+        if len(row) != 6 or row[0] * row[4] == row[1] * row[3]:
+            raise LayoutError(f"transform {row} in an images table: six terms of an invertible affine are expected")
+        out[i] = row
+    return out
+
+
+def _some(names: list[str], which: Any) -> str:
+    picked = [names[i] for i in which[:NAMED]]
+    return ", ".join(picked) + (f" and {len(which) - NAMED} more" if len(which) > NAMED else "")

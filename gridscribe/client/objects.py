@@ -1,0 +1,118 @@
+"""Answers from the objects under a URI."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gridscribe.client.answers import Answerer
+from gridscribe.client.backend import Select
+from gridscribe.client.index import ImageIndex, ProductInfo
+from gridscribe.client.load import load_index, load_product
+from gridscribe.client.mosaic import Mosaicker
+from gridscribe.client.pixel import Mask, Pixel
+from gridscribe.client.tiles import CACHE_BYTES, TileReader
+from gridscribe.errors import QueryError
+from gridscribe.layout import product_prefix
+from gridscribe.products import list_products
+from gridscribe.store import Store, concurrently
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+AT_ONCE = 1 << 19
+"""Points worked on at once, so that memory does not grow with their number."""
+
+
+class ObjectsBackend:
+    """Answers from what is committed under a store's URI. Safe to use from many threads.
+
+    What is there is read when it is first needed and kept: `refresh` looks again. Blocks of rasters stay in memory up to
+    `cache_bytes`.
+    """
+
+    def __init__(self, store: Store, cache_bytes: int = CACHE_BYTES) -> None:
+        self.store = store
+        self._tiles = TileReader(store, cache_bytes)
+        self._lock = threading.Lock()
+        self._products: dict[str, ProductInfo] | None = None
+        self._indexes: dict[str, ImageIndex] = {}
+
+    def refresh(self) -> None:
+        """Forget which images there are; blocks stay, for what is committed never changes."""
+        with self._lock:
+            self._products, self._indexes = None, {}
+
+    def at(self, x: float, y: float, crs: str, select: Select) -> tuple[Pixel, ...]:
+        """See `Backend`."""
+        return self._answerer(select).pixels(x, y, crs, select.datetime)
+
+    def at_many(
+        self, points: NDArray[np.float64], crs: str, fields: Sequence[str] | None, select: Select, *, every: bool
+    ) -> pa.Table:
+        """See `Backend`."""
+        import pyarrow as pa
+
+        answerer = self._answerer(select)
+        tables = []
+        for start in range(0, max(len(points), 1), AT_ONCE):
+            x, y = np.ascontiguousarray(points[start : start + AT_ONCE].T)
+            table = answerer.table(x, y, crs, fields, select.datetime, every=every)
+            if every and start:
+                table = table.set_column(0, "point", pa.array(table["point"].to_numpy() + start))
+            tables.append(table)
+        return tables[0] if len(tables) == 1 else pa.concat_tables(tables).unify_dictionaries()
+
+    def at_pixel(self, image: str, row: int, col: int, select: Select) -> Pixel:
+        """See `Backend`."""
+        answerer = self._answerer(select)
+        return answerer.pixel_of(answerer.index.resolve(image), row, col)
+
+    def mask(
+        self, bbox: tuple[float, float, float, float], crs: str, select: Select, *, every: bool
+    ) -> tuple[Mask, ...]:
+        """See `Backend`."""
+        return Mosaicker(self.index(select.product), self._tiles).masks(bbox, crs, select.datetime, every=every)
+
+    def index(self, product: str | None = None) -> ImageIndex:
+        """The images of a product; `QueryError` where it is not there, or none is named and there are several."""
+        with self._lock:
+            if self._products is None:
+                self._products = self._find_products()
+            chosen = self._choose(product, self._products)
+            if chosen.id not in self._indexes:
+                self._indexes[chosen.id] = load_index(self.store, chosen)
+            return self._indexes[chosen.id]
+
+    def _answerer(self, select: Select) -> Answerer:
+        return Answerer(self.index(select.product), self._tiles)
+
+    def _find_products(self) -> dict[str, ProductInfo]:
+        """All products that have masks. One that has committed nothing counts only where it is the only one."""
+        ids = list_products(self.store)
+        load: Callable[[str], ProductInfo | None] = lambda name: load_product(self.store, name)  # noqa: E731
+        found = {info.id: info for info in concurrently(load, ids) if info is not None}
+        if len(found) > 1:
+            begun = concurrently(lambda name: "commits" in self.store.folders(product_prefix(name)), found)
+            found = {name: info for (name, info), any_ in zip(found.items(), list(begun), strict=True) if any_}
+        return found
+
+    def _choose(self, product: str | None, products: dict[str, ProductInfo]) -> ProductInfo:
+        if not products:
+            raise QueryError(f"{self.store.uri} holds no product with masks: run a job with this output first")
+        told = ", ".join(f"{info.id} ({info.model})" for info in products.values())
+        if product is None:
+            if len(products) > 1:
+                raise QueryError(f"{self.store.uri} holds {len(products)} products, choose one with product=: {told}")
+            return next(iter(products.values()))
+        matching = [info for info in products.values() if info.id.startswith(product)]
+        exact = [info for info in matching if info.id == product]
+        if len(exact or matching) != 1 or not product:
+            raise QueryError(
+                f"product {product!r} is {'no' if not matching else 'more than one'} product of {self.store.uri}: {told}"
+            )
+        return (exact or matching)[0]

@@ -1,0 +1,93 @@
+"""The answers: what is known of a pixel, and the mask of a box."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, fields
+from datetime import datetime
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+STATUSES = ("ok", "nodata", "uncommitted", "outside", "invalid")
+"""`ok`: there is a class. `nodata`: an image is there, and its pixel has no valid input. `uncommitted`: an image is there,
+and that part of it is not (or not yet) committed. `outside`: no image is there. `invalid`: the point is no place."""
+
+COVERAGES = ("full", "partial", "none")
+"""Of a pixel: `full` for `ok`; `partial` where an image is there without a class; `none` where no image is."""
+
+COVERAGE_OF = {"ok": "full", "nodata": "partial", "uncommitted": "partial", "outside": "none", "invalid": "none"}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pixel:
+    """What is known of one pixel, and where that comes from. What does not apply is None."""
+
+    status: str
+    """One of `STATUSES`."""
+    coverage: str
+    """One of `COVERAGES`."""
+    reason: str | None = None
+    """Why there is no class, in words."""
+    class_id: int | None = None
+    class_name: str | None = None
+    confidence: float | None = None
+    """0 to 1, in steps of 1/254: the blended softmax probability of the class."""
+    height: float | None = None
+    """Metres above ground, in steps of 0.01."""
+    region: None = None
+    """The region that holds the pixel; None while regions are not computed."""
+    embedding: None = None
+    """The embedding of the pixel's region or token; None while there are none."""
+    product: str
+    model: str
+    """Name of the model and the first 12 hex of its digest, `name@digest`."""
+    image: str | None = None
+    item: str | None = None
+    source: str | None = None
+    """The input that the image came from."""
+    row: int | None = None
+    col: int | None = None
+    x: float | None = None
+    """The pixel's centre in `crs`."""
+    y: float | None = None
+    crs: str | None = None
+    lon: float | None = None
+    """The pixel's centre in longitude and latitude (OGC:CRS84)."""
+    lat: float | None = None
+    gsd: float | None = None
+    """Metres per pixel of the image."""
+    datetime: datetime | None = None
+    """When the image was taken."""
+    flags: tuple[str, ...] = ()
+    """What to know of the image, such as `resampled`, `no-height`."""
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain data, every field, in order."""
+        value = {field.name: getattr(self, field.name) for field in fields(self)}
+        value["datetime"] = None if self.datetime is None else self.datetime.isoformat()
+        value["flags"] = list(self.flags)
+        return value
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Mask:
+    """Classes over a box of one image's grid. Unpacks as `array, transform, crs`."""
+
+    array: NDArray[np.uint8]
+    """[height, width]; 255 where there is no class."""
+    transform: tuple[float, float, float, float, float, float]
+    """Affine terms a, b, c, d, e, f of pixel corners, in rasterio's order (`Affine(*transform)`)."""
+    crs: str
+    coverage: str
+    """`full` where every pixel of the box asked for has a class; else `partial`, or `none` where no pixel has one."""
+    images: tuple[str, ...]
+    """Images that were looked at, best first."""
+    classes: dict[int, str]
+    product: str
+    model: str
+
+    def __iter__(self) -> Iterator[Any]:
+        """`array, transform, crs`."""
+        return iter((self.array, self.transform, self.crs))

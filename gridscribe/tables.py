@@ -1,0 +1,203 @@
+"""The images table (`products/<product>/images/<item>.parquet`) and Parquet bytes that depend on the rows alone.
+
+A row stands for one image (or document page) as far as one item saw it: an image of several items has a row in
+each, equal but for the item's own box, objects and counts. Tables open in pandas, DuckDB and, with footprints,
+geopandas.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Iterable
+from dataclasses import dataclass, fields
+from datetime import UTC, datetime
+from functools import cache
+from typing import TYPE_CHECKING, Any
+
+from gridscribe.errors import LayoutError
+from gridscribe.values import Grid, Window
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+ROW_GROUP = 65_536
+"""Rows of a row group where a table has no reason for smaller ones."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ImageRow:
+    """One row of the images table; the fields stand in the order of its columns."""
+
+    image: str
+    """Image id; for a page the document's."""
+    source: str
+    """Where the image came from, as shown to people: a URI, or `archive.tar!/path`."""
+    page: int = 0
+    """Page of a document, from 0."""
+    height: int
+    """Pixels of the whole image."""
+    width: int
+    crs: str | None = None
+    """"EPSG:n" or WKT; null where the image is not georeferenced."""
+    transform: tuple[float, ...] | None = None
+    """The affine terms a, b, c, d, e, f of pixel corners, in rasterio's order."""
+    footprint: bytes | None = None
+    """WKB of the whole image's outline in OGC:CRS84 (longitude, latitude), split at the antimeridian."""
+    datetime: datetime | None = None
+    """When the image was taken; null where nothing says so. An aware datetime; stored in UTC to the microsecond."""
+    gsd: float | None = None
+    """Metres per pixel; null where unknown."""
+    box_row: int
+    """This item's box of the image, in pixels."""
+    box_col: int
+    box_height: int
+    box_width: int
+    mask: str | None = None
+    """Key of the class raster of the box."""
+    confidence: str | None = None
+    """Key of the confidence raster of the box."""
+    height_key: str | None = None
+    """Key of the height raster of the box."""
+    patch: int = 0
+    """Pixels of a token's side; 0 (as all token fields) where there are no tokens."""
+    grid_h: int = 0
+    """Tokens down and across the whole image."""
+    grid_w: int = 0
+    row0: int = 0
+    """This item's box of tokens."""
+    col0: int = 0
+    rows: int = 0
+    cols: int = 0
+    n_total: int = 0
+    """Tokens in the box before pruning, and stored."""
+    n_kept: int = 0
+    parent: bytes | None = None
+    """Merging only: int32 little-endian per token of the box, the kept slot that absorbed it or -1."""
+    valid_fraction: float = 1.0
+    """Share of the box's pixels that are valid."""
+    flags: tuple[str, ...] = ()
+    """What a reader should know, such as "resampled" or "no-height"; sorted."""
+
+    @property
+    def grid(self) -> Grid:
+        """The whole image's grid."""
+        transform = self.transform
+        if transform is None:
+            return Grid(self.height, self.width, None, self.crs)
+        a, b, c, d, e, f = transform
+        return Grid(self.height, self.width, (a, b, c, d, e, f), self.crs)
+
+    @property
+    def box(self) -> Window:
+        """This item's box of the image."""
+        return Window(self.box_row, self.box_col, self.box_height, self.box_width)
+
+
+@cache
+def images_schema() -> pa.Schema:
+    """The Arrow schema of the images table, with GeoParquet metadata for `footprint`."""
+    import pyarrow as pa
+
+    def need(name: str, kind: pa.DataType) -> pa.Field:
+        return pa.field(name, kind, nullable=False)
+
+    columns = [
+        need("image", pa.string()),
+        need("source", pa.string()),
+        need("page", pa.int32()),
+        need("height", pa.int32()),
+        need("width", pa.int32()),
+        pa.field("crs", pa.string()),
+        pa.field("transform", pa.list_(pa.float64())),
+        pa.field("footprint", pa.binary()),
+        pa.field("datetime", pa.timestamp("us", tz="UTC")),
+        pa.field("gsd", pa.float64()),
+        *(need(name, pa.int32()) for name in ("box_row", "box_col", "box_height", "box_width")),
+        pa.field("mask", pa.string()),
+        pa.field("confidence", pa.string()),
+        pa.field("height_key", pa.string()),
+        *(need(name, pa.int32()) for name in ("patch", "grid_h", "grid_w", "row0", "col0", "rows", "cols")),
+        *(need(name, pa.int32()) for name in ("n_total", "n_kept")),
+        pa.field("parent", pa.binary()),
+        need("valid_fraction", pa.float64()),
+        need("flags", pa.list_(pa.string())),
+    ]
+    return pa.schema(columns, metadata=geo_metadata("footprint"))
+
+
+def geo_metadata(column: str, covering: str | None = None) -> dict[str, str]:
+    """GeoParquet 1.1 file metadata for one WKB column in OGC:CRS84 (the default, so it is not spelt out).
+
+    `covering` names a struct column of xmin, ymin, xmax, ymax that bounds each geometry.
+    """
+    entry: dict[str, Any] = {"encoding": "WKB", "geometry_types": ["MultiPolygon", "Polygon"]}
+    if covering is not None:
+        entry["covering"] = {"bbox": {corner: [covering, corner] for corner in ("xmin", "ymin", "xmax", "ymax")}}
+    return {
+        "geo": json.dumps({"version": "1.1.0", "primary_column": column, "columns": {column: entry}}, sort_keys=True)
+    }
+
+
+def images_table(rows: Iterable[ImageRow]) -> pa.Table:
+    """The images table of `rows`, in order of image, page and box."""
+    import pyarrow as pa
+
+    ordered = sorted(rows, key=lambda row: (row.image, row.page, row.box_row, row.box_col))
+    names = [field.name for field in fields(ImageRow)]
+    columns = {name: [_plain(getattr(row, name)) for row in ordered] for name in names}
+    return pa.table(columns, schema=images_schema())
+
+
+def image_rows(table: pa.Table) -> list[ImageRow]:
+    """The rows of an images table as values."""
+    return [ImageRow(**{name: _frozen(value) for name, value in row.items()}) for row in table.to_pylist()]
+
+
+def write_table(table: pa.Table, row_group_size: int = ROW_GROUP) -> bytes:
+    """Parquet bytes that depend on the rows, the schema and the pyarrow release alone: ZSTD, no time, no host."""
+    import pyarrow.parquet as pq
+
+    sink = io.BytesIO()
+    pq.write_table(table.combine_chunks(), sink, compression="zstd", compression_level=3, row_group_size=row_group_size)
+    return sink.getvalue()
+
+
+def read_table(data: bytes, key: str, columns: list[str] | None = None) -> pa.Table:
+    """The table in the Parquet object `key`; `LayoutError` where the bytes are not Parquet or lack a column."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    try:
+        return pq.ParquetFile(pa.BufferReader(data)).read(
+            columns=columns, use_threads=False
+        )  # half of read_table's cost
+    except (pa.ArrowException, OSError) as error:
+        raise LayoutError(f"{key} cannot be read as Parquet: {error}") from error
+
+
+def write_images(rows: Iterable[ImageRow]) -> bytes:
+    """The bytes of an item's images table."""
+    return write_table(images_table(rows))
+
+
+def read_images(data: bytes, key: str) -> list[ImageRow]:
+    """The rows of the images table stored at `key`; `LayoutError` where it is not one."""
+    table = read_table(data, key)
+    if table.column_names != images_schema().names:
+        raise LayoutError(f"{key} is not an images table of this version: its columns are {table.column_names}")
+    return image_rows(table)
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, tuple):
+        return list(value)
+    if isinstance(value, datetime) and value.tzinfo is None:
+        raise ValueError(f"datetime {value.isoformat()} states no time zone")
+    return value.astimezone(UTC) if isinstance(value, datetime) else value
+
+
+def _frozen(value: Any) -> Any:
+    if isinstance(value, list):
+        return tuple(value)
+    return value.astimezone(UTC) if isinstance(value, datetime) else value

@@ -1,0 +1,1 @@
+"""Networks, model packages and the engines that run them."""

@@ -1,0 +1,100 @@
+"""Which architectures a model package may describe.
+
+A registry turns a type's name into a call with arguments of the file's choosing, some of which open files or fetch URLs
+(`init_cfg`, `pretrained`). So a package's architecture is held against a list: these types, with these arguments, as bounded
+numbers, flags and words.
+"""
+
+from __future__ import annotations
+
+from copy import deepcopy
+from typing import Any
+
+from gridscribe.errors import ModelError
+
+_MIT = {"embed_dims", "num_layers", "num_heads", "patch_sizes", "strides", "sr_ratios", "drop_path_rate"}
+_HEAD = {"in_channels", "in_index", "channels", "dropout_ratio", "num_classes", "norm_cfg", "align_corners"}
+
+_ROLES: dict[str, dict[str, set[str]]] = {
+    "model": {"EncoderDecoder": {"data_preprocessor", "backbone", "decode_head"}},
+    "data_preprocessor": {
+        "RGBHPreprocessor": {"mean", "std", "height_mean", "height_std", "height_range", "height_missing", "use"}
+    },
+    "backbone": {"TwoStreamMiT": _MIT | {"fusion"}, "EarlyFusionMiT": _MIT},
+    "fusion": {"BottleneckFusion": {"tokens", "width"}},
+    "decode_head": {"LateralSegformerHead": _HEAD, "SegformerHead": _HEAD},
+    "norm_cfg": {"BN": set()},
+}
+_REQUIRED = {"EncoderDecoder": {"data_preprocessor", "backbone", "decode_head"}, "TwoStreamMiT": {"fusion"}}
+_WORDS = {"rgb", "height"}
+_LARGEST = 4096
+_LONGEST = 16
+
+
+def check_architecture(architecture: Any, where: str) -> None:
+    """Raises ModelError, naming the key, the value and what is allowed, unless `architecture` keeps to the list above."""
+    _check_part("model", architecture, where, "architecture")
+    layers = architecture["backbone"].get("num_layers", ())
+    if sum(layers) > _LARGEST // 32:
+        raise ModelError(
+            f"{where}: architecture.backbone.num_layers={layers}: more than {_LARGEST // 32} layers in all"
+        )
+    if not isinstance(architecture["decode_head"].get("num_classes"), int):
+        raise ModelError(f"{where}: architecture.decode_head.num_classes must be a whole number")
+
+
+def _check_part(role: str, part: Any, where: str, path: str) -> None:
+    kinds = _ROLES[role]
+    if not isinstance(part, dict) or part.get("type") not in kinds:
+        kind = part.get("type") if isinstance(part, dict) else part
+        raise ModelError(
+            f"{where}: {path}.type={kind!r}: not a type that a package may name; allowed: {', '.join(kinds)}"
+        )
+    allowed = kinds[part["type"]] | {"type"}
+    for key in _REQUIRED.get(part["type"], set()) - set(part):
+        raise ModelError(f"{where}: {path} lacks {key!r}")
+    for key, value in part.items():
+        if key not in allowed:
+            raise ModelError(f"{where}: {path}.{key}={value!r}: not allowed; allowed: {', '.join(sorted(allowed))}")
+        if key in _ROLES:
+            _check_part(key, value, where, f"{path}.{key}")
+        elif key != "type":
+            _check_value(value, where, f"{path}.{key}")
+
+
+def _check_value(value: Any, where: str, path: str) -> None:
+    if isinstance(value, (list, tuple)):
+        if len(value) > _LONGEST:
+            raise ModelError(f"{where}: {path} has {len(value)} entries, at most {_LONGEST} are allowed")
+        for k, entry in enumerate(value):
+            _check_value(entry, where, f"{path}[{k}]")
+    elif isinstance(value, str):
+        if value not in _WORDS:
+            raise ModelError(f"{where}: {path}={value!r}: only the words {', '.join(sorted(_WORDS))} are allowed")
+    elif not isinstance(value, (int, float)) or not abs(value) <= _LARGEST:
+        raise ModelError(
+            f"{where}: {path}={value!r}: must be a number of at most {_LARGEST}, a flag, a word, or a list of them"
+        )
+
+
+def inference_architecture(model: dict[str, Any]) -> dict[str, Any]:
+    """A training config's model without what only training needs: what a package stores."""
+    kept = {key: deepcopy(value) for key, value in model.items() if key not in {"train_cfg", "test_cfg"}}
+    kept["decode_head"].pop("loss_decode", None)
+    return _plain_data(kept)
+
+
+def plain_architecture(architecture: dict[str, Any]) -> dict[str, Any]:
+    """The same network from MMSegmentation's own modules, in their own order of computation."""
+    plain = deepcopy(architecture)
+    plain["backbone"]["plain"] = True
+    plain["decode_head"]["type"] = "SegformerHead"
+    return plain
+
+
+def _plain_data(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {str(k): _plain_data(v) for k, v in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_plain_data(v) for v in value]
+    return value

@@ -1,0 +1,1 @@
+"""One item in, committed objects out; plus planning, training and evaluation."""

@@ -1,0 +1,129 @@
+"""Job configs: read and checked once, here, into frozen values."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields, replace
+from pathlib import Path
+from typing import Any
+
+from gridscribe.errors import UsageError
+from gridscribe.ingest.images import InputOptions
+
+ITEM_GRAIN = 512  # item edges lie on multiples of this (the block size of the files written)
+
+
+@dataclass(frozen=True, slots=True)
+class EngineOptions:
+    """Which engine to ask for; `None` lets the engine's own measured default stand."""
+
+    name: str = "auto"
+    precision: str | None = None
+    batch: int | None = None
+    threads: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class RasterJob:
+    """A raster job as its config states it."""
+
+    model: str = "scenes"
+    """A shipped model's name, a folder, or a URI of a model package."""
+    inputs: InputOptions = field(default_factory=InputOptions)
+    """How inputs are read; part of the product."""
+    engine: EngineOptions = field(default_factory=EngineOptions)
+    window: int | None = None
+    """Pixels a side that the network sees at once; None: the model package's own."""
+    stride: int | None = None
+    """Pixels from one window to the next; None: the model package's own."""
+    strict_gsd: bool = False
+    """Refuse images outside the model's range of ground sampling distance instead of resampling them."""
+    item_size: int = 8192
+    """Largest box of one item, pixels a side; a multiple of 512. Does not change any pixel."""
+    bundle_pixels: int = 16 * 1024 * 1024
+    """Small images are bundled into items of about so many pixels. Does not change any pixel."""
+    time_limit: float = 1800.0
+    """Seconds one item may take."""
+    attempts: int = 3
+    """How often an item is tried when its worker dies."""
+
+    def __post_init__(self) -> None:
+        if self.item_size < ITEM_GRAIN or self.item_size % ITEM_GRAIN:
+            raise UsageError(f"item_size={self.item_size}: must be a positive multiple of {ITEM_GRAIN}")
+        if self.window is not None and self.window < 1:
+            raise UsageError(f"window={self.window}: must be at least 1")
+        if self.stride is not None and self.stride < 1:
+            raise UsageError(f"stride={self.stride}: must be at least 1")
+        if self.bundle_pixels < 1:
+            raise UsageError(f"bundle_pixels={self.bundle_pixels}: must be at least 1")
+        if self.time_limit <= 0:
+            raise UsageError(f"time_limit={self.time_limit}: must be more than 0 seconds")
+        if self.attempts < 1:
+            raise UsageError(f"attempts={self.attempts}: must be at least 1")
+
+
+def _checked(cls: type, values: Mapping[str, Any], where: str) -> Any:
+    """`cls(**values)` with a message that names the key and what is allowed."""
+    known = {f.name for f in fields(cls)}
+    unknown = sorted(set(values) - known)
+    if unknown:
+        raise UsageError(f"{where}: unknown key {unknown[0]!r}; allowed: {', '.join(sorted(known))}")
+    try:
+        return cls(**{k: tuple(v) if isinstance(v, list) else v for k, v in values.items()})
+    except (TypeError, ValueError) as error:
+        raise UsageError(f"{where}: {error}") from error
+
+
+def raster_job(values: Mapping[str, Any], where: str = "job config") -> RasterJob:
+    """A `RasterJob` from plain data; raises `UsageError` naming the key, the value and what is allowed."""
+    values = dict(values)
+    for name, cls in (("inputs", InputOptions), ("engine", EngineOptions)):
+        if name in values:
+            if not isinstance(values[name], Mapping):
+                raise UsageError(f"{where}: {name}={values[name]!r}: must be a dict")
+            values[name] = _checked(cls, values[name], f"{where}: {name}")
+    for key in ("window", "stride", "item_size", "bundle_pixels", "attempts"):
+        value = values.get(key)
+        if value is not None and (isinstance(value, bool) or not isinstance(value, int)):
+            raise UsageError(f"{where}: {key}={value!r}: must be a whole number")
+    return _checked(RasterJob, values, where)
+
+
+def config_path(job: str) -> Path:
+    """The file that `JOB` names: a path, or the name of a config in `configs/jobs/`."""
+    import gridscribe.configs
+
+    path = Path(job)
+    if path.suffix == ".py" and path.is_file():
+        return path
+    folder = Path(gridscribe.configs.__path__[0]) / "jobs"
+    shipped = folder / f"{job}.py"
+    if not shipped.is_file():
+        names = ", ".join(sorted(p.stem for p in folder.glob("*.py") if p.stem != "__init__"))
+        raise UsageError(f"job {job!r}: neither a .py config file nor one of the shipped jobs ({names})")
+    return shipped
+
+
+def load_job(job: str, overrides: Mapping[str, Any] | None = None) -> RasterJob:
+    """Read the job config `job` (path or shipped name) with `overrides` (dotted keys) merged over it."""
+    from mmengine.config import Config
+
+    path = config_path(job)
+    config = Config.fromfile(str(path))
+    if overrides:
+        config.merge_from_dict(dict(overrides))
+    values = config.to_dict()
+    kind = values.pop("job", None)
+    if kind != "raster":
+        raise UsageError(f"{path.name}: job={kind!r}: this version runs 'raster' jobs")
+    return raster_job(values, path.name)
+
+
+def with_engine(job: RasterJob, name: str | None) -> RasterJob:
+    """The job with another engine asked for on the command line."""
+    return job if name is None else replace(job, engine=replace(job.engine, name=name))
+
+
+def as_settings(job: RasterJob) -> dict[str, Any]:
+    """The part of the job that decides pixels, as plain data for the product."""
+    return {"inputs": job.inputs.settings(), "strict_gsd": job.strict_gsd}

@@ -1,0 +1,114 @@
+"""Scoring masks on labelled scenes: intersection over union per class, over all pixels of all scenes together."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gridscribe.models.engines import Engine, open_engine, resolve_engine
+from gridscribe.models.package import ModelPackage
+from gridscribe.pipelines.blend import BandBlender
+from gridscribe.pipelines.lattice import Lattice, reflect
+from gridscribe.pipelines.scene_files import IGNORE, Scene, find_scenes, read_scene
+from gridscribe.values import Window
+
+Predict = Callable[[Scene], NDArray[np.uint8]]
+
+
+@dataclass(frozen=True, slots=True)
+class Scores:
+    """Results on a set of scenes."""
+
+    confusion: NDArray[np.int64]
+    """[classes, classes]: pixels of true class (row) that were given a class (column)."""
+    names: tuple[str, ...]
+    scenes: int
+
+    @property
+    def iou(self) -> NDArray[np.float64]:
+        """Intersection over union per class; NaN for a class that neither labels nor masks hold."""
+        hit = np.diag(self.confusion).astype(np.float64)
+        union = self.confusion.sum(axis=0) + self.confusion.sum(axis=1) - hit
+        return np.divide(hit, union, out=np.full(len(hit), np.nan), where=union > 0)
+
+    @property
+    def miou(self) -> float:
+        """Mean over all classes."""
+        return float(np.nanmean(self.iou))
+
+    @property
+    def miou_without_other(self) -> float:
+        """Mean over classes 1 and up: what the GAMUS tables report (class 0 is "other")."""
+        return float(np.nanmean(self.iou[1:]))
+
+    @property
+    def accuracy(self) -> float:
+        """Share of labelled pixels given their class."""
+        return float(np.trace(self.confusion) / self.confusion.sum())
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain data, rounded to four digits, for a package's metrics."""
+        return {
+            "scenes": self.scenes,
+            "miou": round(self.miou, 4),
+            "miou_without_other": round(self.miou_without_other, 4),
+            "accuracy": round(self.accuracy, 4),
+            "iou": {name: round(float(value), 4) for name, value in zip(self.names, self.iou, strict=True)},
+        }
+
+
+def confusion(labels: NDArray[np.uint8], mask: NDArray[np.uint8], classes: int) -> NDArray[np.int64]:
+    """[classes, classes] counts of (label, mask), without pixels labelled 255."""
+    known = labels != IGNORE
+    pairs = labels[known].astype(np.int64) * classes + mask[known]
+    return np.bincount(pairs, minlength=classes * classes).reshape(classes, classes)
+
+
+def predict_scene(scene: Scene, engine: Engine, package: ModelPackage) -> NDArray[np.uint8]:
+    """The mask of a whole scene as a raster job computes it: window lattice, reflection at the edges, taper."""
+    rows, cols = scene.labels.shape
+    lattice = Lattice(rows, cols, engine.spec.window, package.stride)
+    whole = Window(0, 0, rows, cols)
+    blender = BandBlender(lattice, whole, engine.num_classes)
+    mask = np.empty((rows, cols), np.uint8)
+    raw = np.concatenate([scene.rgb.astype(np.float32), scene.height.astype(np.float32)[None]])
+    batch = np.zeros((engine.spec.batch, 4, engine.spec.window, engine.spec.window), np.float32)
+    places = [lattice.at(*k) for k in lattice.meeting(whole)]
+    for first in range(0, len(places), engine.spec.batch):
+        group = places[first : first + engine.spec.batch]
+        for slot, window in zip(batch, group, strict=False):
+            seen_rows = reflect(window.row, window.height, rows)
+            slot[:] = raw[:, seen_rows[:, None], reflect(window.col, window.width, cols)]
+        for window, found in zip(group, engine.predict(batch[: len(group)]), strict=True):
+            for part, decided, _ in blender.advance(window.row):
+                mask[part.slices()] = decided
+            blender.add(window, found)
+    for part, decided, _ in blender.advance(rows):
+        mask[part.slices()] = decided
+    return mask
+
+
+def score(predict: Predict, folder: Path, names: tuple[str, ...]) -> Scores:
+    """Scores of any way to get a mask of a scene, on every scene of `folder`."""
+    total = np.zeros((len(names), len(names)), np.int64)
+    files = find_scenes(folder)
+    for one in files:
+        scene = read_scene(one)
+        total += confusion(scene.labels, predict(scene), len(names))
+    return Scores(total, names, len(files))
+
+
+def evaluate(package: ModelPackage, folder: Path, engine_name: str = "auto") -> Scores:
+    """Scores of a package, as stored, on every scene of `folder`."""
+    engine = open_engine(resolve_engine(engine_name, package), package)
+    try:
+        return score(
+            lambda scene: predict_scene(scene, engine, package), folder, tuple(c.name for c in package.classes)
+        )
+    finally:
+        engine.close()

@@ -1,0 +1,174 @@
+"""Planning a raster job: inputs and a product in, items and what is left of them out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from shapely.geometry.base import BaseGeometry
+
+from gridscribe import __version__
+from gridscribe.canonical import canonical_json, sha256
+from gridscribe.coverage import Coverage
+from gridscribe.errors import UsageError
+from gridscribe.ingest.discover import discover
+from gridscribe.ingest.images import Account, RasterImage
+from gridscribe.models.engines import EngineSpec, engine_environment, resolve_engine
+from gridscribe.models.package import ModelPackage, load_package
+from gridscribe.pipelines.aoi import aoi_box
+from gridscribe.pipelines.config import RasterJob, as_settings
+from gridscribe.pipelines.cutting import cut
+from gridscribe.pipelines.items import Item
+from gridscribe.pipelines.lattice import Lattice
+from gridscribe.pipelines.raster import PipelineSpec
+from gridscribe.pipelines.reading import WindowPlan
+from gridscribe.pipelines.scale import work_grid
+from gridscribe.products import product_id
+from gridscribe.values import Window
+
+OUTPUT_SCHEMA = 1  # raised when the same settings would write other pixels or other tables
+
+
+@dataclass(frozen=True, slots=True)
+class RasterPlan:
+    """One raster job: what to compute, under which product."""
+
+    job: str
+    product: str
+    product_json: dict[str, Any]
+    inputs: tuple[str, ...]
+    config: RasterJob
+    package: ModelPackage
+    engine: EngineSpec
+    windows: WindowPlan
+    images: tuple[RasterImage, ...]
+    boxes: dict[str, Window]
+    """The pixels asked for, by image id."""
+    accounts: tuple[Account, ...]
+    """Inputs that will not be processed, and why."""
+    items: tuple[Item, ...]
+
+    def spec(self, output: str) -> PipelineSpec:
+        """What a worker needs."""
+        return PipelineSpec(
+            output=output,
+            product=self.product,
+            model=self.package.uri,
+            model_digest=self.package.digest,
+            engine=self.engine,
+            windows=self.windows,
+            time_limit=self.config.time_limit,
+            environment=engine_environment(self.engine),
+        )
+
+    def window_count(self, items: Sequence[Item]) -> int:
+        """Windows that the engine will see for `items`, empty ones included."""
+        total = 0
+        for item in items:
+            for part in item.parts:
+                work = work_grid(part.image.grid, part.image.gsd, self.windows.gsd, strict=False)
+                lattice = Lattice(work.grid.height, work.grid.width, self.windows.window, self.windows.stride)
+                total += lattice.count(work.box(part.box))
+        return total
+
+
+def plan_raster(
+    inputs: Sequence[str],
+    config: RasterJob,
+    *,
+    area: BaseGeometry | None = None,
+    progress: Callable[[str, int], None] | None = None,
+) -> RasterPlan:
+    """Find the inputs, resolve model and engine, cut items. Writes nothing.
+
+    `progress` is told what is being looked at and the number of files seen so far. Raises `UsageError`, `ModelError` or
+    `StoreError`; a bad input is no error but an account of the plan.
+    """
+    package = load_package(config.model)
+    engine = resolve_engine(
+        config.engine.name,
+        package,
+        precision=config.engine.precision,
+        batch=config.engine.batch,
+        threads=config.engine.threads,
+        window=config.window,
+    )
+    stride = config.stride or (package.stride if config.window is None else config.window * 3 // 4)
+    if stride > engine.window:
+        raise UsageError(
+            f"stride={stride}: must not be larger than the window ({engine.window}): pixels would be left out"
+        )
+    windows = WindowPlan(engine.window, stride, package.gsd, config.strict_gsd)
+    found = discover(inputs, config.inputs, progress=progress)
+    boxes, outside = _boxes(found.images, area)
+    images = tuple(image for image in found.images if image.image_id in boxes)
+    accounts = (*found.accounts, *outside)
+    items = tuple(cut(images, boxes, item_size=config.item_size, bundle_pixels=config.bundle_pixels))
+    product_json = _product(package, engine, windows, config)
+    product = product_id(product_json)
+    job = sha256(
+        canonical_json(
+            {
+                "product": product,
+                "items": [item.id for item in items],
+                "accounts": [[account.source, account.state] for account in accounts],
+            }
+        )
+    )[:16]
+    return RasterPlan(
+        job, product, product_json, tuple(inputs), config, package, engine, windows, images, boxes, accounts, items
+    )
+
+
+def remaining(items: Sequence[Item], coverage: Coverage, failed: frozenset[str] = frozenset()) -> list[Item]:
+    """The items still to do, given what is committed and which single parts (by item id) have failed before.
+
+    A bundle of which only some images are left is taken apart, so that nothing committed is computed again.
+    """
+    left: list[Item] = []
+    for item in items:
+        open_parts = [
+            single
+            for single in item.singles()
+            if single.id not in failed and not coverage.covers(single.parts[0].image.image_id, single.parts[0].box)
+        ]
+        left.extend([item] if len(open_parts) == len(item.parts) else open_parts)
+    return left
+
+
+def _product(package: ModelPackage, engine: EngineSpec, windows: WindowPlan, config: RasterJob) -> dict[str, Any]:
+    return {
+        "schema": OUTPUT_SCHEMA,
+        "job": "raster",
+        "models": [{"role": "segmentor", "name": package.name, "uri": package.uri, "digest": package.digest}],
+        "settings": {
+            **as_settings(config),
+            "window": windows.window,
+            "stride": windows.stride,
+            "gsd": list(windows.gsd),
+        },
+        "engine": engine.to_json(),
+        "classes": [{"id": c.id, "name": c.name, "color": list(c.color)} for c in package.classes],
+        "versions": {"gridscribe": __version__},
+    }
+
+
+def _boxes(images: Sequence[RasterImage], area: BaseGeometry | None) -> tuple[dict[str, Window], list[Account]]:
+    boxes: dict[str, Window] = {}
+    outside: list[Account] = []
+    for image in images:
+        if area is None:
+            boxes[image.image_id] = image.grid.window
+            continue
+        box = aoi_box(image.grid, area) if image.grid.georeferenced else None
+        if box is None:
+            reason = (
+                "outside the area of interest"
+                if image.grid.georeferenced
+                else "not georeferenced, and an area is asked for"
+            )
+            outside.append(Account(image.rgb.name, "skipped", reason, "outside"))
+        else:
+            boxes[image.image_id] = box
+    return boxes, outside

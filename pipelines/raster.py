@@ -1,0 +1,174 @@
+"""The raster pipeline: one item in, committed objects out.
+
+Three stages run beside each other: windows are read and warped, predicted, and blended into rows that are written,
+encoded and put. What lies in memory is a band of the item, whatever the size of the image.
+"""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from gridscribe import layout
+from gridscribe.commits import Commit, ObjectRecord, commit_item, put_objects
+from gridscribe.errors import InputError, ModelError
+from gridscribe.models.engines import EngineSpec, open_engine
+from gridscribe.models.package import ModelPackage, load_package
+from gridscribe.pipelines.items import Item, Part
+from gridscribe.pipelines.predicting import Predicted, SharedEngine, predict_stream
+from gridscribe.pipelines.reading import Broken, Closed, Opened, WindowPlan, read_item
+from gridscribe.pipelines.receipts import Receipt
+from gridscribe.pipelines.rows import image_row
+from gridscribe.pipelines.stages import Deadline, ahead
+from gridscribe.pipelines.writing import PartFiles, PartWriter
+from gridscribe.store import open_store
+from gridscribe.tables import write_images
+
+READ_AHEAD = 4  # windows read before they are asked for
+PREDICT_AHEAD = 2  # answers waiting to be blended
+
+
+@dataclass(frozen=True, slots=True)
+class PipelineSpec:
+    """Everything a worker needs to build the pipeline; plain data, safe to send to another process."""
+
+    output: str
+    product: str
+    model: str
+    model_digest: str
+    engine: EngineSpec
+    windows: WindowPlan
+    time_limit: float
+    environment: dict[str, str] = field(default_factory=dict)
+    """Variables that the worker's process must start with (the allocator's settings where torch runs on CPU)."""
+
+
+class RasterPipeline:
+    """Holds the model's engine and the output store; `process` may be called from several threads at once."""
+
+    def __init__(self, spec: PipelineSpec, cores: int | None = None) -> None:
+        """Load the model and open the engine; `cores` is how many this process may use (default: all).
+
+        Raises `ModelError` if the model found is not the product's, `EngineError` if this process cannot give its engine.
+        """
+        self.spec = spec
+        self._package = load_package(spec.model)
+        if self._package.digest != spec.model_digest:
+            raise ModelError(
+                f"model {spec.model}: digest {self._package.digest[:16]} is not the product's {spec.model_digest[:16]}; "
+                "the package changed after the job was planned"
+            )
+        self._engine = SharedEngine(open_engine(spec.engine, self._package, cores=cores))
+        self._store = open_store(spec.output)
+
+    @property
+    def package(self) -> ModelPackage:
+        """The model package in use."""
+        return self._package
+
+    @property
+    def engine(self) -> SharedEngine:
+        """The engine, with the seconds spent in it so far."""
+        return self._engine
+
+    def process(self, item: Item, deadline: Deadline) -> Receipt:
+        """Work on `item` and commit it; returns a receipt.
+
+        If all parts succeed the item is committed as one. If an input fails, the good parts are committed as items of
+        their own and the failures are named in the receipt. Raises `ItemTimeoutError`, `CancelledError` or `StoreError`;
+        then nothing of the item is committed.
+        """
+        started = time.perf_counter()
+        scratch = Path(tempfile.mkdtemp(prefix="gridscribe-item-"))
+        try:
+            done, failed = self._predict(item, scratch, deadline)
+            predicted = time.perf_counter()
+            if failed:
+                commits = [self._commit(Item((files.part,)), [files], deadline) for files in done]
+            else:
+                commits = [self._commit(item, done, deadline)]
+        finally:
+            shutil.rmtree(scratch, ignore_errors=True)
+        return Receipt(
+            item=item.id,
+            commits=tuple(commits),
+            images=len(done),
+            windows=sum(files.windows for files in done),
+            failed=tuple(_failure(broken) for broken in failed),
+            seconds={"predict": predicted - started, "commit": time.perf_counter() - predicted},
+        )
+
+    def close(self) -> None:
+        """Release the engine."""
+        self._engine.engine.close()
+
+    def _predict(self, item: Item, scratch: Path, deadline: Deadline) -> tuple[list[PartFiles], list[Broken]]:
+        done: list[PartFiles] = []
+        failed: list[Broken] = []
+        writer: PartWriter | None = None
+        for event in self._stream(item, deadline):
+            match event:
+                case Opened():
+                    folder = scratch / str(len(done) + len(failed))
+                    writer = PartWriter(event, folder, self._package, self.spec.product)
+                case Predicted(seen, probabilities) if writer is not None:
+                    writer.add(seen, probabilities)
+                case Closed() if writer is not None:
+                    done.append(writer.finish())
+                    writer = None
+                case Broken():
+                    if writer is not None:
+                        writer.discard()
+                        writer = None
+                    failed.append(event)
+        return done, failed
+
+    def _stream(self, item: Item, deadline: Deadline) -> Iterator[Opened | Predicted | Closed | Broken]:
+        windows = ahead(read_item(item, self.spec.windows, deadline), READ_AHEAD)
+        return ahead(predict_stream(windows, self._engine), PREDICT_AHEAD)
+
+    def _commit(self, item: Item, parts: list[PartFiles], deadline: Deadline) -> str:
+        deadline.check()
+        product = self.spec.product
+        objects: dict[str, bytes | Path] = {}
+        for files in parts:
+            owner = None if files.part.whole else item.id
+            image = files.part.image.image_id
+            objects.update({layout.raster_key(product, image, kind, owner): path for kind, path in files.paths.items()})
+        records = put_objects(self._store, objects)
+        named = dict(zip(objects, (record.key for record in records), strict=True))
+        rows, images, classes = [], [], [0] * len(self._package.classes)
+        for files in parts:
+            owner = None if files.part.whole else item.id
+            image = files.part.image.image_id
+            keys = {kind: named[layout.raster_key(product, image, kind, owner)] for kind in files.paths}
+            rows.append(image_row(files, keys))
+            images.append({"image": image, "window": files.part.box.to_list(), **keys})
+            classes = [a + b for a, b in zip(classes, files.class_pixels, strict=True)]
+        table = put_objects(self._store, {layout.images_key(product, item.id): write_images(rows)})
+        statistics: dict[str, Any] = {
+            "windows": sum(files.windows for files in parts),
+            "pixels": sum(files.part.box.area for files in parts),
+            "class_pixels": {c.name: n for c, n in zip(self._package.classes, classes, strict=True)},
+        }
+        all_records: tuple[ObjectRecord, ...] = (*records, *table)
+        commit_item(self._store, Commit(product, item.id, all_records, tuple(images), statistics))
+        return item.id
+
+
+def _failure(broken: Broken) -> dict[str, Any]:
+    part: Part = broken.part
+    error: InputError = broken.error
+    return {
+        "item": Item((part,)).id,
+        "image": part.image.image_id,
+        "source": part.image.source,
+        "box": part.box.to_list(),
+        "error": type(error).__name__,
+        "message": str(error),
+    }

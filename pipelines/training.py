@@ -1,0 +1,196 @@
+"""Training a segmentor on generated scenes with MMEngine's Runner, and turning the result into a model package.
+
+    python -m gridscribe.pipelines.training CONFIG --data SCENES --work-dir DIR [--held-out SCENES] [--steps N] [--seed S]
+
+`CONFIG` is a file or the name of one in `configs/segmentation/`. Running the command again with the same folder goes on
+from the last checkpoint. On a CPU, start it with the variables of `gridscribe.models.engines.malloc_environment`.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from mmengine.config import Config
+from mmengine.runner import Runner
+
+from gridscribe.errors import UsageError
+from gridscribe.models.architecture import inference_architecture
+from gridscribe.models.package import ClassInfo, ModelPackage, save_package, with_metrics
+from gridscribe.models.weights import network_state, read_checkpoint
+
+
+class CheckedRunner(Runner):
+    """MMEngine's Runner, except that a checkpoint is never unpickled as code: see `read_checkpoint`.
+
+    The framework's own loader falls back to plain unpickling when a file is not made of weights alone.
+    """
+
+    def load_checkpoint(
+        self,
+        filename: str,
+        map_location: str | Callable[..., Any] = "cpu",  # noqa: ARG002  (tensors are copied into place from the CPU)
+        strict: bool = True,
+        revise_keys: list[tuple[str, str]] | None = None,
+    ) -> dict[str, Any]:
+        """The checkpoint as data, its weights loaded into the model. Raises ModelError where it is not plain data."""
+        if revise_keys:
+            raise UsageError("revise_keys is not supported: checkpoints are loaded under the names they have")
+        checkpoint = read_checkpoint(Path(filename))
+        self.call_hook("after_load_checkpoint", checkpoint=checkpoint)
+        self.model.load_state_dict(checkpoint["state_dict"], strict=strict)
+        self._has_loaded = True
+        return checkpoint
+
+
+class _Progress(logging.Filter):
+    """Keeps progress, checkpoints and warnings; the framework else logs a line or more per parameter."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        text = record.getMessage()
+        return record.levelno > logging.INFO or "Iter(train)" in text or "checkpoint" in text
+
+
+def config_path(name: str | Path) -> Path:
+    """The config file that `name` means: a path, or the name of one in `configs/segmentation/` without `.py`."""
+    import gridscribe.configs
+
+    path = Path(name)
+    if path.suffix == ".py" and path.is_file():
+        return path
+    folder = Path(gridscribe.configs.__path__[0]) / "segmentation"
+    shipped = folder / f"{path.name.removesuffix('.py')}.py"
+    if shipped.is_file():
+        return shipped
+    names = ", ".join(sorted(p.stem for p in folder.glob("*.py") if p.stem != "__init__"))
+    raise UsageError(f"training config {str(name)!r}: neither a .py file nor one of {names}")
+
+
+def load_config(
+    name: str | Path,
+    *,
+    data: Path,
+    work_dir: Path,
+    steps: int | None = None,
+    seed: int | None = None,
+    cfg_options: Mapping[str, Any] | None = None,
+) -> Config:
+    """The config with data, folders, length and seed filled in; `cfg_options` (dotted keys) are merged first."""
+    config = Config.fromfile(str(config_path(name)))
+    if cfg_options:
+        config.merge_from_dict(dict(cfg_options))
+    if steps is not None:
+        _set_steps(config, steps)
+    if seed is not None:
+        config.randomness.seed = seed
+    config.work_dir = str(work_dir)
+    crops = config.train_dataloader.dataset
+    crops.data_root, crops.cache, crops.seed = str(data), str(work_dir / "scenes-cache"), config.randomness.seed
+    return config
+
+
+def train(
+    config_name: str | Path,
+    work_dir: Path,
+    *,
+    data: Path,
+    held_out: Path | None = None,
+    steps: int | None = None,
+    seed: int | None = None,
+    threads: int | None = None,
+    cfg_options: Mapping[str, Any] | None = None,
+) -> ModelPackage:
+    """Train and package: returns the package written to `work_dir/package`.
+
+    Goes on from the last checkpoint in `work_dir` if there is one. With `held_out` (a folder of scenes), the package is read
+    back as stored (float16) and scored there; the scores stand in its `metrics`. Raises UsageError for a config that cannot
+    be found or used, InputError for a folder without scenes, ModelError for a checkpoint that is not plain data.
+    """
+    config = load_config(config_name, data=data, work_dir=work_dir, steps=steps, seed=seed, cfg_options=cfg_options)
+    if threads is not None:
+        torch.set_num_threads(threads)
+    config.resume = True
+    runner = CheckedRunner.from_cfg(config)
+    runner.logger.addFilter(_Progress())
+    runner.train()
+    facts = config.package
+    package = save_package(
+        work_dir / "package",
+        network_state(runner.model),
+        name=facts.name,
+        description=facts.description,
+        architecture=inference_architecture(config.model.to_dict()),
+        classes=tuple(
+            ClassInfo(k, name, tuple(color))
+            for k, (name, color) in enumerate(zip(config.classes, config.palette, strict=True))
+        ),
+        gsd=tuple(facts.gsd),
+        window=facts.window,
+        stride=facts.stride,
+        patch=facts.patch,
+        metrics={},
+        training={
+            "config": config_path(config_name).stem,
+            "steps": config.train_cfg.max_iters,
+            "seed": config.randomness.seed,
+            "batch": config.train_dataloader.batch_size,
+            "crop": config.train_dataloader.dataset.crop,
+            "scenes": len(runner.train_dataloader.dataset.scenes),
+            "initial_weights": "random",
+        },
+    )
+    if held_out is not None:
+        from gridscribe.pipelines.evaluation import evaluate
+
+        package = with_metrics(package, work_dir / "package", evaluate(package, held_out).to_json())
+    return package
+
+
+def _set_steps(config: Config, steps: int) -> None:
+    """Another length of training: the schedule is stretched or squeezed to fit."""
+    if steps < 2:
+        raise UsageError(f"steps={steps}: at least 2 are needed (one to warm up)")
+    warm_up = max(1, round(config.warm_up * steps / config.steps))
+    config.steps, config.warm_up = steps, warm_up
+    config.train_cfg.max_iters, config.train_cfg.val_interval = steps, steps + 1
+    rising, falling = config.param_scheduler
+    rising.end = falling.begin = warm_up
+    falling.end = steps
+
+
+def main() -> None:
+    """The command line of this module (see above)."""
+    import argparse
+
+    from mmengine.config import DictAction
+
+    parser = argparse.ArgumentParser(
+        prog="python -m gridscribe.pipelines.training", description=__doc__.splitlines()[0]
+    )
+    parser.add_argument("config", help="a .py file, or the name of one in configs/segmentation/")
+    parser.add_argument("--data", type=Path, required=True, help="folder of generated scenes to train on")
+    parser.add_argument("--work-dir", type=Path, required=True, help="checkpoints, logs and the package go here")
+    parser.add_argument("--held-out", type=Path, help="folder of other scenes to score the package on")
+    parser.add_argument("--steps", type=int)
+    parser.add_argument("--seed", type=int)
+    parser.add_argument("--threads", type=int, help="CPU threads")
+    parser.add_argument("--cfg-options", nargs="+", action=DictAction, help="key=value pairs merged into the config")
+    options = parser.parse_args()
+    package = train(
+        options.config,
+        options.work_dir,
+        data=options.data,
+        held_out=options.held_out,
+        steps=options.steps,
+        seed=options.seed,
+        threads=options.threads,
+        cfg_options=options.cfg_options,
+    )
+    logging.getLogger("gridscribe").warning("package %s in %s: %s", package.name, package.uri, package.metrics)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,173 @@
+"""Real kills: the driver's whole process group or a Ray worker ended with -9 at some moment, then the same command again.
+
+Afterwards every object must be there, byte-equal to an undisturbed run, and nothing committed may have been computed twice.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.tiny import tiny_package, tree_bytes, write_pair
+
+OPTIONS = ["--cfg-options", "bundle_pixels=20000", "--cfg-options", "item_size=512"]
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("kills")
+    tiny_package(folder / "model")
+    for k in range(24):
+        write_pair(folder / "in", f"t{k:02}", 100 + k, 150, seed=k, origin=(500_000 + 100 * k, 5_000_000))
+    write_pair(folder / "in", "wide", 700, 1100, seed=99, origin=(700_000, 5_000_000))
+    return folder
+
+
+def command(place: Path, out: Path, executor: str, workers: int) -> list[str]:
+    return [
+        *(sys.executable, "-m", "gridscribe", "run", "raster", "--input", str(place / "in"), "--output", str(out)),
+        *("--executor", executor, "--workers", str(workers), "--cfg-options", f"model={place / 'model'}", "--json"),
+        *OPTIONS,
+    ]
+
+
+def start(args: list[str]) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        args, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True, env={**os.environ}
+    )
+
+
+def finish(args: list[str]) -> dict[str, object]:
+    done = subprocess.run(args, capture_output=True, text=True, check=False, timeout=240)
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)
+
+
+def commits(out: Path) -> set[str]:
+    return {path.name for path in out.glob("products/*/commits/*.json")}
+
+
+def wait_for_commits(out: Path, count: int, process: subprocess.Popen[str], limit: float = 120) -> None:
+    end = time.monotonic() + limit
+    while len(commits(out)) < count and process.poll() is None and time.monotonic() < end:
+        time.sleep(0.02)
+
+
+def descendants(pid: int) -> list[int]:
+    """Processes below `pid`, from /proc."""
+    parents: dict[int, list[int]] = {}
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit():
+            try:
+                fields = (entry / "stat").read_text().rpartition(")")[2].split()
+            except OSError:
+                continue
+            parents.setdefault(int(fields[1]), []).append(int(entry.name))
+    found, queue = [], [pid]
+    while queue:
+        children = parents.get(queue.pop(), [])
+        found += children
+        queue += children
+    return found
+
+
+def workers_of(pid: int) -> list[int]:
+    """Ray workers below `pid`: they name themselves after their actor."""
+    found = []
+    for child in descendants(pid):
+        try:
+            title = Path(f"/proc/{child}/cmdline").read_bytes()
+        except OSError:
+            continue
+        if b"RasterWorker" in title:
+            found.append(child)
+    return found
+
+
+def kill_all(process: subprocess.Popen[str]) -> None:
+    """-9 for the driver and everything that it started, as when the machine is lost."""
+    for pid in [process.pid, *descendants(process.pid)]:
+        try:
+            os.kill(pid, signal.SIGKILL)
+        except ProcessLookupError:
+            continue
+    process.communicate()
+
+
+@pytest.fixture(scope="module")
+def undisturbed(place: Path) -> dict[str, bytes]:
+    result = finish(command(place, place / "plain", "local", 1))
+    assert result["counts"] == {"images": 25, "done": 25, "skipped": 0, "failed": 0, "left": 0}
+    return tree_bytes(place / "plain")
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_ray_gives_the_same_bytes(place: Path, undisturbed: dict[str, bytes], workers: int) -> None:
+    out = place / f"ray{workers}"
+    finish(command(place, out, "ray", workers))
+    assert tree_bytes(out) == undisturbed
+
+
+def test_a_killed_worker_is_replaced_within_the_run(place: Path, undisturbed: dict[str, bytes]) -> None:
+    out = place / "worker-killed"
+    process = start(command(place, out, "ray", 2))
+    wait_for_commits(out, 3, process)
+    victims = workers_of(process.pid)
+    assert victims, "no Ray worker found to kill"
+    os.kill(victims[0], signal.SIGKILL)
+    stdout, stderr = process.communicate(timeout=240)
+    assert process.returncode == 0, stderr
+    assert json.loads(stdout)["counts"]["done"] == 25
+    assert tree_bytes(out) == undisturbed
+
+
+@pytest.mark.parametrize(("executor", "after"), [("local", 0), ("local", 4), ("ray", 2)])
+def test_a_killed_driver_is_resumed(place: Path, undisturbed: dict[str, bytes], executor: str, after: int) -> None:
+    check_driver_kill(place, undisturbed, place / f"driver-{executor}-{after}", executor, after, 0.0)
+
+
+def check_driver_kill(
+    place: Path, undisturbed: dict[str, bytes], out: Path, executor: str, after: int, delay: float
+) -> None:
+    process = start(command(place, out, executor, 1))
+    wait_for_commits(out, after, process)
+    time.sleep(delay)
+    kill_all(process)
+    stamps = {path: path.stat().st_mtime_ns for path in out.glob("products/*/commits/*.json")}
+    result = finish(command(place, out, executor, 1))
+    assert result["counts"]["done"] == 25  # type: ignore[index]
+    assert tree_bytes(out) == undisturbed
+    for path, stamp in stamps.items():
+        assert path.stat().st_mtime_ns == stamp, f"{path.name} was written again"
+    assert finish(command(place, out, executor, 1))["nothing_to_do"]
+
+
+def test_ctrl_c_stops_cleanly_and_resumes(place: Path, undisturbed: dict[str, bytes]) -> None:
+    out = place / "ctrl-c"
+    process = start(command(place, out, "ray", 1))
+    wait_for_commits(out, 2, process)
+    os.killpg(process.pid, signal.SIGINT)  # as a terminal does: to the driver and all that it started
+    stdout, stderr = process.communicate(timeout=60)
+    assert process.returncode == 1, stderr
+    assert "Traceback" not in stderr
+    assert json.loads(stdout)["stopped"]
+    finish(command(place, out, "ray", 1))
+    assert tree_bytes(out) == undisturbed
+
+
+@pytest.mark.soak
+@pytest.mark.timeout(3600)
+@pytest.mark.parametrize("number", range(24))
+def test_kills_at_random_moments(place: Path, undisturbed: dict[str, bytes], number: int) -> None:
+    rng = random.Random(number)
+    executor = rng.choice(["local", "ray"])
+    after, delay = rng.randrange(24), rng.uniform(0, 0.3)
+    check_driver_kill(place, undisturbed, place / f"soak-{number}", executor, after, delay)

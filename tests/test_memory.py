@@ -1,0 +1,88 @@
+"""Memory is bounded by a band, not by the image: peak resident memory of whole jobs in processes of their own."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import rasterio
+from rasterio.transform import Affine
+from rasterio.windows import Window
+
+from tests.tiny import tiny_package
+
+MIB = 1 << 20
+ALLOWED = 300 * MIB  # over what a 2048 px image needs
+
+MEASURE = """
+import json, sys
+from gridscribe.workers.run import RunRequest, run_job
+source, out, model = sys.argv[1:]
+result = run_job(RunRequest("raster", (source,), out, executor="local", overrides={"model": model}))
+peak = [line for line in open("/proc/self/status") if line.startswith("VmHWM")][0].split()[1]
+print(json.dumps({"peak": int(peak) * 1024, "done": result.counts["done"], "windows": result.windows}))
+"""
+
+
+def write_big(folder: Path, size: int) -> Path:
+    """A pair of `size` x `size` pixels, written block by block: never in memory here either."""
+    folder.mkdir(parents=True)
+    rng = np.random.default_rng(1)
+    rgb = rng.integers(1, 255, (3, 512, 512)).astype(np.uint8).repeat(2, 1)[:, :512]
+    ndsm = rng.uniform(0, 9, (1, 512, 512)).astype(np.float32)
+    profile = {
+        "driver": "GTiff",
+        "height": size,
+        "width": size,
+        "crs": "EPSG:32631",
+        "transform": Affine(0.2, 0, 500_000, 0, -0.2, 5_000_000),
+        "tiled": True,
+        "blockxsize": 512,
+        "blockysize": 512,
+        "BIGTIFF": "IF_SAFER",
+    }
+    for name, block in (("big_rgb.tif", rgb), ("big_ndsm.tif", ndsm)):
+        with rasterio.open(folder / name, "w", count=len(block), dtype=block.dtype, **profile) as file:
+            for row in range(0, size, 512):
+                for col in range(0, size, 512):
+                    file.write(block, window=Window(col, row, min(512, size - col), min(512, size - row)))
+    return folder
+
+
+def measure(folder: Path, model: Path, size: int) -> dict[str, int]:
+    source = write_big(folder / f"in{size}", size)
+    done = subprocess.run(
+        [sys.executable, "-c", MEASURE, str(source), str(folder / f"out{size}"), str(model)],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    found: dict[str, int] = json.loads(done.stdout.strip().splitlines()[-1])
+    assert found["done"] == 1
+    return found
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("model")
+    tiny_package(folder, window=256, stride=192)
+    measure(folder / "warm", folder, 512)  # converts and caches the network, which a first run pays in memory too
+    return folder
+
+
+def test_memory_is_flat_from_2048_to_4096(tmp_path: Path, model: Path) -> None:
+    small, large = measure(tmp_path, model, 2048), measure(tmp_path, model, 4096)
+    assert large["windows"] > 3 * small["windows"]
+    assert large["peak"] - small["peak"] < ALLOWED, (small, large)
+
+
+@pytest.mark.soak
+@pytest.mark.timeout(7200)
+def test_memory_is_flat_to_32768(tmp_path: Path, model: Path) -> None:
+    small, large = measure(tmp_path, model, 2048), measure(tmp_path, model, 32768)
+    assert large["peak"] - small["peak"] < ALLOWED, (small, large)

@@ -1,0 +1,1 @@
+"""Running a pipeline over a plan's items: in this process, or as Ray actors."""

@@ -1,0 +1,60 @@
+"""Where a job stands: every input exactly once, by what is committed and what has failed."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from gridscribe.commits import Commit
+from gridscribe.coverage import coverage_of
+from gridscribe.pipelines.plan import RasterPlan
+from gridscribe.values import Grid
+
+
+class Standing:
+    """The account of a job at one moment."""
+
+    def __init__(self, plan: RasterPlan, commits: Sequence[Commit], failures: dict[str, list[dict[str, Any]]]) -> None:
+        """`failures` holds, by item, the records of its attempts; an image that was committed after all is done."""
+        self.plan = plan
+        self.commits = commits
+        self.rows: list[dict[str, Any]] = []
+        """A row per input: source, state ("done", "skipped", "failed"), image, item, reason, error. None for what is left."""
+        self.counts = {"images": len(plan.images), "done": 0, "skipped": 0, "failed": 0, "left": 0}
+        self._coverage = coverage_of(commits)
+        items = {image["image"]: commit.item for commit in commits for image in commit.images}
+        reasons = {records[-1]["image"]: records[-1] for records in failures.values()}
+        for account in plan.accounts:
+            self._add(account.source, account.state, reason=account.reason, error=account.error)
+        for image in plan.images:
+            name, key = image.rgb.name, image.image_id
+            if self._done(key):
+                self._add(name, "done", image=key, item=items[key])
+            elif key in reasons:
+                self._add(name, "failed", image=key, reason=reasons[key]["message"], error=reasons[key]["error"])
+            else:
+                self.counts["left"] += 1
+
+    @property
+    def failed(self) -> list[dict[str, Any]]:
+        """`{"source", "reason", "error"}` of every failed input, by source."""
+        found = [
+            {key: row[key] for key in ("source", "reason", "error")} for row in self.rows if row["state"] == "failed"
+        ]
+        return sorted(found, key=lambda row: row["source"])
+
+    def cut_up(self) -> dict[str, Grid]:
+        """Grids of the finished images that several items share, or of which only a box was asked for."""
+        return {
+            image.image_id: image.grid
+            for image in self.plan.images
+            if self._done(image.image_id) and image.grid.window not in self._coverage.boxes(image.image_id)
+        }
+
+    def _done(self, image: str) -> bool:
+        return self._coverage.covers(image, self.plan.boxes[image])
+
+    def _add(self, source: str, state: str, **columns: str | None) -> None:
+        self.counts[state] += 1
+        blank = {"image": None, "item": None, "reason": None, "error": None}
+        self.rows.append({"source": source, "state": state, **blank, **columns})
