@@ -196,6 +196,10 @@ class _Height:
         self._factor = file.scales[self._band - 1] * options.height_scale
         self._shift = file.offsets[self._band - 1] * options.height_scale
         self._image = image
+        # whether a missing value could pass for a height
+        self._marked = (
+            self._nodata is not None and allowed[0] <= self._nodata * self._factor + self._shift <= allowed[1]
+        )
 
     def read(self, window: Window, grid: Grid) -> np.ndarray:
         """float32 [h, w]."""
@@ -206,15 +210,17 @@ class _Height:
 
     def _metres(self, window: Window) -> np.ndarray:
         stored = self._file.read((self._band,), window)
-        missing = np.zeros(stored.shape, bool) if self._nodata is None else _equals(stored, self._nodata)
         opaque = self._file.opaque(window) if self._masked else None
-        if opaque is not None:
-            missing |= ~opaque
         if (self._factor, self._shift) == (1.0, 0.0):
             metres = stored.astype(np.float32)
         else:
             metres = (stored.astype(np.float64) * self._factor + self._shift).astype(np.float32)
         low, high = self._allowed
+        if opaque is None and not self._marked and metres.min() >= low and metres.max() <= high:
+            return metres  # the common window, in two passes (a NaN fails both)
+        missing = _equals(stored, self._nodata)
+        if opaque is not None:
+            missing |= ~opaque
         with np.errstate(invalid="ignore"):
             missing |= ~((metres >= low) & (metres <= high))  # NaN and infinities too
         metres[missing] = np.nan

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from gridscribe.pipelines.lattice import Axis, Lattice
 from gridscribe.values import Window
 
+CACHED = 1 << 16  # pixels decided at a time, so that their sums stay in a core's cache
 CONFIDENCE_LEVELS = 254  # uint8 0..254 stands for 0..1; 255 is nodata
 
 Float32 = NDArray[np.float32]
@@ -55,16 +56,31 @@ class BandBlender:
         self._row = box.row  # first row that is not finished; the buffer's row 0
         self._sum = np.zeros((classes, min(lattice.window, box.height), box.width), np.float32)
         self._col_taper = taper_sum(lattice.cols, box.col, box.col1)
-        self._term = np.empty((classes, lattice.window, lattice.window), np.float32)
+        self._term = np.empty((lattice.window, lattice.window), np.float32)
+        self._before: Window | None = None  # the window that was added last
+        self._seen_row = box.row  # rows above it hold terms of earlier rows of windows
 
     def add(self, window: Window, probabilities: Float32) -> None:
         """Add float32 [classes, window, window]; windows must come row-major, each after `advance` to its row."""
         part = window.intersection(self._box)
-        inside = part.slices(window)
-        term = self._term[:, : part.height, : part.width]
-        np.multiply(probabilities[:, inside[0], inside[1]], self._taper[inside], out=term)
-        rows = slice(part.row - self._row, part.row1 - self._row)
-        self._sum[:, rows, part.col - self._box.col : part.col1 - self._box.col] += term
+        seen_col = part.col  # columns left of it hold terms of this row of windows
+        if self._before is not None and self._before.row == window.row:
+            seen_col = self._before.col1
+        elif self._before is not None:
+            self._seen_row = self._before.row1
+        self._before = window
+        for cell in _cells(part, self._seen_row, seen_col):
+            fresh = cell.row >= self._seen_row and cell.col >= seen_col
+            rows, cols = cell.slices(window)
+            weights = self._taper[rows, cols]
+            term = self._term[: cell.height, : cell.width]
+            band = cell.slices(Window(self._row, self._box.col, *self._box.shape))
+            for given, total in zip(probabilities, self._sum, strict=True):
+                if fresh:  # 0 + x is x, bit for bit: a pass over memory is saved
+                    np.multiply(given[rows, cols], weights, out=total[band])
+                else:
+                    np.multiply(given[rows, cols], weights, out=term)
+                    total[band] += term
 
     def advance(self, row: int) -> Iterator[tuple[Window, NDArray[np.uint8], NDArray[np.uint8]]]:
         """Finish all rows of the box above image row `row`: yields (rows, mask uint8, confidence uint8) at most once."""
@@ -81,14 +97,32 @@ class BandBlender:
         self._row = row
 
     def _decide(self, part: Window) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
-        sums = self._sum[:, : part.height]
-        best = sums.max(axis=0)
-        mask = np.empty(part.shape, np.uint8)
-        for k in range(len(sums) - 1, -1, -1):  # descending: ties go to the lowest class, as numpy's argmax has it
-            np.copyto(mask, np.uint8(k), where=sums[k] == best)
-        best /= taper_sum(self._lattice.rows, part.row, part.row1)[:, None]
-        best /= self._col_taper
-        np.multiply(best, np.float32(CONFIDENCE_LEVELS), out=best)
-        np.rint(best, out=best)
-        np.clip(best, 0, CONFIDENCE_LEVELS, out=best)
-        return mask, best.astype(np.uint8)
+        mask = np.zeros(part.shape, np.uint8)
+        confidence = np.empty(part.shape, np.uint8)
+        weights = taper_sum(self._lattice.rows, part.row, part.row1)
+        step = max(1, CACHED // part.width)
+        for row in range(0, part.height, step):
+            rows = slice(row, min(row + step, part.height))
+            best = self._sum[0, rows].copy()
+            for k in range(1, len(self._sum)):  # only a larger sum replaces: ties go to the lowest class, as in argmax
+                larger = self._sum[k, rows] > best
+                np.maximum(mask[rows], larger.view(np.uint8) * np.uint8(k), out=mask[rows])
+                np.maximum(best, self._sum[k, rows], out=best)
+            best /= weights[rows, None]
+            best /= self._col_taper
+            np.multiply(best, np.float32(CONFIDENCE_LEVELS), out=best)
+            np.rint(best, out=best)
+            np.clip(best, 0, CONFIDENCE_LEVELS, out=best)
+            confidence[rows] = best
+        return mask, confidence
+
+
+def _cells(part: Window, row: int, col: int) -> Iterator[Window]:
+    """`part` cut at image row `row` and, below that, at column `col`; empty cells are left out."""
+    row, col = min(max(row, part.row), part.row1), min(max(col, part.col), part.col1)
+    cells = (
+        Window(part.row, part.col, row - part.row, part.width),
+        Window(row, part.col, part.row1 - row, col - part.col),
+        Window(row, col, part.row1 - row, part.col1 - col),
+    )
+    return (cell for cell in cells if cell)

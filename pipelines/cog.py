@@ -29,8 +29,8 @@ from gridscribe.pipelines.cog_overviews import average2, mode2
 from gridscribe.tiff import BLOCK, FieldType, Tag
 from gridscribe.values import Grid
 
-LEVEL = 3
-"""ZSTD level: on the real IGN tile, 6 takes 13 % off the mask and 2 % off the height, and twice the time."""
+LEVEL = 1
+"""ZSTD level: 3 takes 1 % off what a 4096 px scene's three rasters need, and 1.5 times the time."""
 SPOOL = 4 << 20  # compressed bytes of a level kept in memory before they go to a temporary file
 
 
@@ -159,14 +159,19 @@ class _LevelWriter:
 
     def _encode(self, part: NDArray[Any]) -> bytes:
         """Compressed block of `part`, filled up with nodata; b"" where there is nothing else in it."""
-        if (part == self._kind.nodata).all():
+        if part[0, 0] == self._kind.nodata and (part == self._kind.nodata).all():
             return b""
-        tile = np.full((BLOCK, BLOCK), self._kind.nodata, self._kind.dtype)
-        tile[: part.shape[0], : part.shape[1]] = part
+        if part.shape != (BLOCK, BLOCK):
+            whole = np.full((BLOCK, BLOCK), self._kind.nodata, self._kind.dtype)
+            whole[: part.shape[0], : part.shape[1]] = part
+            part = whole
+        tile = np.empty((BLOCK, BLOCK), self._kind.dtype)
         if self._kind.predictor == 2:
-            words = tile.view(f"u{tile.itemsize}")  # differences wrap around, as TIFF 6.0 section 14 has it
-            words[:, 1:] = words[:, 1:] - words[:, :-1]
-        compressed: bytes = self._codec.compress(tile.tobytes(), asbytes=True)
+            tile[:, 0] = part[:, 0]
+            np.subtract(part[:, 1:], part[:, :-1], out=tile[:, 1:])  # wraps around, as TIFF 6.0 section 14 has it
+        else:
+            tile[:] = part
+        compressed: bytes = self._codec.compress(pa.py_buffer(tile), asbytes=True)
         return compressed
 
     def finished(self) -> Level:

@@ -43,6 +43,9 @@ def mode2(band: NDArray[Any], nodata: int) -> NDArray[Any]:
 
 def average2(band: NDArray[Any], nodata: int) -> NDArray[Any]:
     """The mean of the valid pixels of each 2 x 2 block, halves rounded up; nodata where all four are nodata."""
+    if band.size and not (band == nodata).any() and not (band.shape[0] % 2 or band.shape[1] % 2):
+        pairs = np.add(band[::2], band[1::2], dtype=np.int32)  # whole rows first: the common case, at memory speed
+        return ((pairs[:, ::2] + pairs[:, 1::2] + 2) >> 2).astype(band.dtype)
     quarters = _quarters(band, nodata)
     total = np.zeros(quarters[0].shape, np.int32)
     valid = np.zeros(quarters[0].shape, np.uint8)
@@ -50,8 +53,6 @@ def average2(band: NDArray[Any], nodata: int) -> NDArray[Any]:
         known = quarter != nodata
         np.add(total, quarter, out=total, where=known)
         valid += known
-    if valid.min(initial=4) == 4:
-        return ((total + 2) >> 2).astype(band.dtype)
     out = (2 * total + valid) // (2 * np.maximum(valid, 1).astype(np.int32))
     out[valid == 0] = nodata
     return out.astype(band.dtype)

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from gridscribe.models.engines import Engine, open_engine, resolve_engine
+from gridscribe.models.engines import SharedEngine, open_engine, resolve_engine
 from gridscribe.models.package import ModelPackage
 from gridscribe.pipelines.blend import BandBlender
 from gridscribe.pipelines.lattice import Lattice, reflect
@@ -69,7 +69,7 @@ def confusion(labels: NDArray[np.uint8], mask: NDArray[np.uint8], classes: int) 
     return np.bincount(pairs, minlength=classes * classes).reshape(classes, classes)
 
 
-def predict_scene(scene: Scene, engine: Engine, package: ModelPackage) -> NDArray[np.uint8]:
+def predict_scene(scene: Scene, engine: SharedEngine, package: ModelPackage) -> NDArray[np.uint8]:
     """The mask of a whole scene as a raster job computes it: window lattice, reflection at the edges, taper."""
     rows, cols = scene.labels.shape
     lattice = Lattice(rows, cols, engine.spec.window, package.stride)
@@ -77,17 +77,15 @@ def predict_scene(scene: Scene, engine: Engine, package: ModelPackage) -> NDArra
     blender = BandBlender(lattice, whole, engine.num_classes)
     mask = np.empty((rows, cols), np.uint8)
     raw = np.concatenate([scene.rgb.astype(np.float32), scene.height.astype(np.float32)[None]])
-    batch = np.zeros((engine.spec.batch, 4, engine.spec.window, engine.spec.window), np.float32)
     places = [lattice.at(*k) for k in lattice.meeting(whole)]
-    for first in range(0, len(places), engine.spec.batch):
-        group = places[first : first + engine.spec.batch]
-        for slot, window in zip(batch, group, strict=False):
-            seen_rows = reflect(window.row, window.height, rows)
-            slot[:] = raw[:, seen_rows[:, None], reflect(window.col, window.width, cols)]
-        for window, found in zip(group, engine.predict(batch[: len(group)]), strict=True):
-            for part, decided, _ in blender.advance(window.row):
-                mask[part.slices()] = decided
-            blender.add(window, found)
+    windows = (
+        raw[:, reflect(at.row, at.height, rows)[:, None], reflect(at.col, at.width, cols)]  # a copy
+        for at in places
+    )
+    for window, found in zip(places, engine.stream(windows), strict=True):
+        for part, decided, _ in blender.advance(window.row):
+            mask[part.slices()] = decided
+        blender.add(window, found)
     for part, decided, _ in blender.advance(rows):
         mask[part.slices()] = decided
     return mask
@@ -105,10 +103,7 @@ def score(predict: Predict, folder: Path, names: tuple[str, ...]) -> Scores:
 
 def evaluate(package: ModelPackage, folder: Path, engine_name: str = "auto") -> Scores:
     """Scores of a package, as stored, on every scene of `folder`."""
-    engine = open_engine(resolve_engine(engine_name, package), package)
-    try:
+    with SharedEngine(open_engine(resolve_engine(engine_name, package), package)) as engine:
         return score(
             lambda scene: predict_scene(scene, engine, package), folder, tuple(c.name for c in package.classes)
         )
-    finally:
-        engine.close()

@@ -17,10 +17,10 @@ from typing import Any
 from gridscribe import layout
 from gridscribe.commits import Commit, ObjectRecord, commit_item, put_objects
 from gridscribe.errors import InputError, ModelError
-from gridscribe.models.engines import EngineSpec, open_engine
+from gridscribe.models.engines import EngineSpec, SharedEngine, open_engine
 from gridscribe.models.package import ModelPackage, load_package
 from gridscribe.pipelines.items import Item, Part
-from gridscribe.pipelines.predicting import Predicted, SharedEngine, predict_stream
+from gridscribe.pipelines.predicting import Predicted, predict_stream
 from gridscribe.pipelines.reading import Broken, Closed, Opened, WindowPlan, read_item
 from gridscribe.pipelines.receipts import Receipt
 from gridscribe.pipelines.rows import image_row
@@ -64,17 +64,16 @@ class RasterPipeline:
                 "the package changed after the job was planned"
             )
         self._engine = SharedEngine(open_engine(spec.engine, self._package, cores=cores))
+        self._engine.warm_up()
         self._store = open_store(spec.output)
+        write_images(
+            ()
+        )  # pyarrow imports what it needs (pandas, where installed) at its first table: at start, not in an item
 
     @property
     def package(self) -> ModelPackage:
         """The model package in use."""
         return self._package
-
-    @property
-    def engine(self) -> SharedEngine:
-        """The engine, with the seconds spent in it so far."""
-        return self._engine
 
     def process(self, item: Item, deadline: Deadline) -> Receipt:
         """Work on `item` and commit it; returns a receipt.
@@ -105,7 +104,7 @@ class RasterPipeline:
 
     def close(self) -> None:
         """Release the engine."""
-        self._engine.engine.close()
+        self._engine.close()
 
     def _predict(self, item: Item, scratch: Path, deadline: Deadline) -> tuple[list[PartFiles], list[Broken]]:
         done: list[PartFiles] = []

@@ -115,8 +115,9 @@ class PartWriter:
         for rows, mask, confidence in self._blender.advance(row):
             if self._band is None or rows.row != self._band.row or rows.height != self._band.height:
                 raise AssertionError(f"blended rows {rows} are not the owned rows {self._band}")
-            mask[~self._valid] = MASK.nodata
-            confidence[~self._valid] = CONFIDENCE.nodata
+            if not self._valid.all():
+                mask[~self._valid] = MASK.nodata
+                confidence[~self._valid] = CONFIDENCE.nodata
             self._write(rows, {"mask": mask, "confidence": confidence, "height": _centimetres(self._height)})
             self._band = None
 

@@ -14,7 +14,14 @@ import torch
 from numpy.typing import NDArray
 
 from gridscribe.errors import EngineError, UsageError
-from gridscribe.models.engines import EngineSpec, engine_environment, malloc_environment, open_engine, resolve_engine
+from gridscribe.models.engines import (
+    EngineSpec,
+    SharedEngine,
+    engine_environment,
+    malloc_environment,
+    open_engine,
+    resolve_engine,
+)
 from gridscribe.models.engines import openvino_engine as openvino_module
 from gridscribe.models.engines.openvino_engine import has_bfloat16
 from gridscribe.models.package import ModelPackage, build_network
@@ -267,3 +274,27 @@ def test_racing_conversions_leave_one_graph(
     other = cached_graph(package, 64, "2", convert)
     assert len(list((tmp_path / "graphs").iterdir())) == 2
     assert other == cached_graph(package, 64, "2", convert)
+
+
+@pytest.mark.parametrize("batch", [1, 3])
+def test_streams_of_several_threads_keep_their_order(package: ModelPackage, batch: int) -> None:
+    many = list(windows(8))
+    with SharedEngine(open_engine(spec("openvino", batch), package, cores=2)) as shared:
+        wanted = [shared.submit([window]).result()[0] for window in many]
+        orders = [[0, 1, 2, 3, 4, 5, 6], [7, 6, 5], [], [3] * 9]
+        with ThreadPoolExecutor(4) as pool:
+            for order, answers in zip(
+                orders, pool.map(lambda o: list(shared.stream(many[k] for k in o)), orders), strict=True
+            ):
+                assert len(answers) == len(order)
+                for k, answer in zip(order, answers, strict=True):
+                    assert np.array_equal(answer, wanted[k])
+
+
+def test_an_error_of_a_window_reaches_its_caller_and_no_other(package: ModelPackage) -> None:
+    good = windows(1)[0]
+    with SharedEngine(open_engine(spec("openvino", 1), package, cores=1)) as shared:
+        answers = [shared.submit([window]) for window in (good, good[:, :8], good)]
+        assert np.array_equal(answers[0].result(), answers[2].result())
+        with pytest.raises(EngineError, match="float32 of 1 to 1 windows"):
+            answers[1].result()

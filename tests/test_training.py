@@ -19,7 +19,7 @@ from rasterio.transform import Affine
 from gridscribe.errors import InputError, ModelError, UnpairedError, UsageError
 from gridscribe.ingest.scenes.classes import CLASSES
 from gridscribe.models.architecture import check_architecture, inference_architecture
-from gridscribe.models.engines import EngineSpec, open_engine
+from gridscribe.models.engines import EngineSpec, SharedEngine, open_engine
 from gridscribe.models.package import load_package
 from gridscribe.models.segmentor import build_segmentor
 from gridscribe.pipelines.augment import disturb_height, recolour, resize, turn
@@ -338,7 +338,8 @@ def test_scene_masks_are_blended_as_in_a_job(tmp_path: Path) -> None:
             window = padded[:, row : row + 64, col : col + 64].astype(np.float32)
             total[:, row : row + 64, col : col + 64] += engine.predict(np.stack([window, window]))[0] * weights
     wanted = total[:, :100, :130].argmax(0)
-    found = predict_scene(scene, engine, package)
+    with SharedEngine(engine) as shared:
+        found = predict_scene(scene, shared, package)
     assert len(np.unique(wanted)) > 1
     assert (found == wanted).mean() > 0.9999
 

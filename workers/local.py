@@ -9,6 +9,7 @@ from gridscribe.pipelines.items import Item
 from gridscribe.pipelines.raster import PipelineSpec, RasterPipeline
 from gridscribe.pipelines.stages import Deadline
 from gridscribe.workers.executor import Outcome
+from gridscribe.workers.memory import keep_freed_memory
 
 OVERLAP = 2  # items in hand: one is read, encoded or put while another is predicted
 
@@ -21,6 +22,7 @@ class LocalExecutor:
     """
 
     def __init__(self, spec: PipelineSpec, workers: int = 1) -> None:
+        keep_freed_memory()
         self._spec = spec
         self._pipeline = RasterPipeline(spec)
         self._places = max(OVERLAP, workers)

@@ -17,6 +17,7 @@ from gridscribe.pipelines.raster import PipelineSpec, RasterPipeline
 from gridscribe.pipelines.stages import Deadline
 from gridscribe.workers.executor import Outcome, Receipt
 from gridscribe.workers.local import OVERLAP
+from gridscribe.workers.memory import keep_freed_memory
 
 OBJECT_STORE_BYTES = 128 * 1024 * 1024  # receipts only
 START_LIMIT = 300.0  # seconds for the workers' engines to stand
@@ -27,6 +28,7 @@ class RasterWorker:
     """The actor. Its engine is made once; it works on up to `OVERLAP` items at a time, in threads."""
 
     def __init__(self, spec: PipelineSpec, cores: int) -> None:
+        keep_freed_memory()
         self._spec = spec
         self._pipeline = RasterPipeline(spec, cores)
 

@@ -18,7 +18,7 @@ from gridscribe.commits import read_commits
 from gridscribe.coverage import coverage_of
 from gridscribe.errors import UsageError
 from gridscribe.manifest import inputs_schema, read_failures, write_failure, write_manifest, write_plan
-from gridscribe.models.engines import open_engine
+from gridscribe.models.engines import SharedEngine, open_engine
 from gridscribe.pipelines.aoi import read_aoi
 from gridscribe.pipelines.config import load_job
 from gridscribe.pipelines.items import Item
@@ -250,13 +250,12 @@ def dry_run_report(request: RunRequest, reporter: Reporter | None = None) -> dic
 
 
 def _seconds_per_window(plan: RasterPlan) -> float:
-    """Measured on this machine: the second of two batches, the first being warm-up."""
-    engine = open_engine(plan.engine, plan.package)
-    try:
-        batch = np.zeros((plan.engine.batch, BANDS, plan.engine.window, plan.engine.window), np.float32)
-        engine.predict(batch)
+    """Measured on this machine, warm, with as many windows under way as a job has."""
+    window = np.zeros((BANDS, plan.engine.window, plan.engine.window), np.float32)
+    with SharedEngine(open_engine(plan.engine, plan.package)) as engine:
+        count = engine.depth * plan.engine.batch
+        engine.warm_up()
         started = time.perf_counter()
-        engine.predict(batch)
-        return (time.perf_counter() - started) / plan.engine.batch
-    finally:
-        engine.close()
+        for _ in engine.stream([window] * count):
+            pass
+        return (time.perf_counter() - started) / count

@@ -12,15 +12,24 @@ from typing import cast, get_args
 
 from gridscribe.errors import EngineError, UsageError
 from gridscribe.models.engines.base import Engine, EngineSpec, Name, Precision
+from gridscribe.models.engines.shared import SharedEngine
 from gridscribe.models.package import ModelPackage
 
-__all__ = ["Engine", "EngineSpec", "engine_environment", "malloc_environment", "open_engine", "resolve_engine"]
+__all__ = [
+    "Engine",
+    "EngineSpec",
+    "SharedEngine",
+    "engine_environment",
+    "malloc_environment",
+    "open_engine",
+    "resolve_engine",
+]
 
 NAMES = ("auto", *get_args(Name))
 PRECISIONS = get_args(Precision)
-OPENVINO_BATCH = 4
-"""Windows in flight: enough that no core of a small worker waits at the end of a batch. One window costs 257 ms of
-processor time alone, 263 in a graph for two, 268 in one for four: there is nothing to gain from larger tensors."""
+OPENVINO_BATCH = 1
+"""Float32, AVX2: one window costs 257 ms of processor time alone, 263 in a graph for two, 268 in one for four: there is
+nothing to gain from larger tensors."""
 TORCH_BATCH = 1
 CUDA_BATCH = 16
 TORCH_THREADS = 2

@@ -35,10 +35,12 @@ class EngineSpec:
 
 
 class Engine(Protocol):
-    """A loaded network. Calls come one at a time; for one spec and one kind of processor, equal input gives equal bits."""
+    """A loaded network. For one spec and one kind of processor, equal input gives equal bits."""
 
     spec: EngineSpec
     num_classes: int
+    parallel: int
+    """Calls of `predict` that may be in progress at once, and that it takes to keep the engine busy."""
 
     def predict(self, batch: NDArray[np.float32]) -> NDArray[np.float32]:
         """Softmax probabilities, float32 [B, classes, H, W], of 1 to `spec.batch` windows.

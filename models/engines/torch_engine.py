@@ -28,6 +28,7 @@ class TorchEngine:
             torch.set_num_threads(spec.threads)
         self.spec = spec
         self.num_classes = len(package.classes)
+        self.parallel = 1
         self._device = torch.device(spec.device)
         self._predictor: torch.nn.Module | None = Predictor(build_network(package)).eval().to(self._device)
 

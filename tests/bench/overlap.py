@@ -18,7 +18,7 @@ from pathlib import Path
 import numpy as np
 
 from gridscribe.ingest.scenes import write_scenes
-from gridscribe.models.engines import open_engine, resolve_engine
+from gridscribe.models.engines import SharedEngine, open_engine, resolve_engine
 from gridscribe.models.package import load_package
 from gridscribe.pipelines.evaluation import Scores, confusion, predict_scene
 from gridscribe.pipelines.scene_files import find_scenes, read_scene
@@ -39,7 +39,7 @@ def main() -> None:
     names = tuple(c.name for c in package.classes)
     print("window stride  windows/Mpx  s/Mpx   mIoU  seam error")
     for window, strides in CHOICES:
-        engine = open_engine(resolve_engine("auto", package, window=window), package)
+        engine = SharedEngine(open_engine(resolve_engine("auto", package, window=window), package))
         dense = [predict_scene(s, engine, dataclasses.replace(package, stride=window // 4)) for s in scenes]
         for stride in strides:
             chosen = dataclasses.replace(package, stride=stride)

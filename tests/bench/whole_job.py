@@ -108,7 +108,7 @@ def whole_job(folder: Path, model: str, out: Path) -> dict[str, float]:
     """Our job, and then the same number of windows through the engine alone, warm, in the same process."""
     import time
 
-    from gridscribe.models.engines import open_engine, resolve_engine
+    from gridscribe.models.engines import SharedEngine, open_engine, resolve_engine
     from gridscribe.models.package import load_package
     from gridscribe.workers.run import RunRequest, run_job
 
@@ -116,14 +116,14 @@ def whole_job(folder: Path, model: str, out: Path) -> dict[str, float]:
     result = run_job(request)
     package = load_package(model)
     spec = resolve_engine("auto", package)
-    engine = open_engine(spec, package)
     _, image = read_image(folder)
-    batch = np.ascontiguousarray(np.stack([image[:, : spec.window, : spec.window]] * spec.batch))
-    engine.predict(batch)
-    started = time.perf_counter()
-    for first in range(0, int(result.windows), spec.batch):
-        engine.predict(batch[: int(result.windows) - first])
-    alone = time.perf_counter() - started
+    window = np.ascontiguousarray(image[:, : spec.window, : spec.window])
+    with SharedEngine(open_engine(spec, package)) as engine:
+        engine.warm_up()
+        started = time.perf_counter()
+        for _ in engine.stream([window] * int(result.windows)):
+            pass
+        alone = time.perf_counter() - started
     return {
         "wall": result.seconds["total"] - result.seconds["start"],
         "start": result.seconds["start"],

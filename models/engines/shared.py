@@ -1,0 +1,74 @@
+"""An engine kept busy: calls queued for it by any thread, as many in progress as it can make use of."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from types import TracebackType
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gridscribe.models.engines.base import BANDS, Engine, EngineSpec
+
+
+class SharedEngine:
+    """One engine used by several items at once. A call waits for its turn in a queue; no call waits for another's answer."""
+
+    def __init__(self, engine: Engine) -> None:
+        """Takes the engine over: `close` closes it."""
+        self._engine = engine
+        self._pool = ThreadPoolExecutor(engine.parallel, thread_name_prefix="gridscribe-engine")
+        self.depth = engine.parallel + 1
+        """Calls to have under way so that the engine never waits for the next one."""
+
+    @property
+    def spec(self) -> EngineSpec:
+        """What the engine is."""
+        return self._engine.spec
+
+    @property
+    def num_classes(self) -> int:
+        """Classes of an answer."""
+        return self._engine.num_classes
+
+    def warm_up(self) -> None:
+        """Answer a few empty windows, so that buffers are made and kernels chosen before the first one that counts."""
+        empty = np.zeros((BANDS, self.spec.window, self.spec.window), np.float32)
+        for _ in self.stream([empty] * (self.depth * self.spec.batch)):
+            pass
+
+    def submit(self, windows: list[NDArray[np.float32]]) -> Future[NDArray[np.float32]]:
+        """Queue 1 to `spec.batch` windows, float32 [4, window, window]; the answer is that of `Engine.predict`."""
+        batch = windows[0][None] if len(windows) == 1 else np.stack(windows)
+        return self._pool.submit(self._engine.predict, batch)
+
+    def stream(self, windows: Iterable[NDArray[np.float32]]) -> Iterator[NDArray[np.float32]]:
+        """Answers to `windows` one by one, float32 [classes, window, window], in their order."""
+        under_way: deque[Future[NDArray[np.float32]]] = deque()
+        group: list[NDArray[np.float32]] = []
+        for window in windows:
+            group.append(window)
+            if len(group) == self.spec.batch:
+                under_way.append(self.submit(group))
+                group = []
+            if len(under_way) > self.depth:
+                yield from under_way.popleft().result()
+        if group:
+            under_way.append(self.submit(group))
+        while under_way:
+            yield from under_way.popleft().result()
+
+    def close(self) -> None:
+        """Drop what has not begun, wait for what has, free the engine."""
+        self._pool.shutdown(wait=True, cancel_futures=True)
+        self._engine.close()
+
+    def __enter__(self) -> SharedEngine:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, exc: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()

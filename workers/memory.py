@@ -1,0 +1,26 @@
+"""The allocator of a worker's process."""
+
+from __future__ import annotations
+
+import ctypes
+import sys
+
+# <malloc.h> of glibc
+_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD, _M_ARENA_MAX = -1, -3, -8
+_LARGEST = 1 << 30
+
+
+def keep_freed_memory() -> bool:
+    """Let this process keep what it frees, for its next window; False where the C library has no such setting.
+
+    Arrays of a window are megabytes, above which glibc gives memory back to the system at once and faults it in again page
+    by page: reading the windows of a 4096 px image took 2.2 s of processor time, and 0.6 s of it was work. The process
+    holds at most what it needed at its peak.
+    """
+    if not sys.platform.startswith("linux"):
+        return False
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
+    if mallopt is None:
+        return False
+    wanted = ((_M_ARENA_MAX, 1), (_M_MMAP_THRESHOLD, _LARGEST), (_M_TRIM_THRESHOLD, _LARGEST))
+    return all(mallopt(name, value) for name, value in wanted)
