@@ -30,4 +30,5 @@ class LateralSegformerHead(SegformerHead):
             total = total + F.interpolate(
                 mixed, size=total.shape[2:], mode=self.interpolate_mode, align_corners=self.align_corners
             )
-        return self.cls_seg(self.fusion_conv.activate(self.fusion_conv.norm(total)))
+        logits: Tensor = self.cls_seg(self.fusion_conv.activate(self.fusion_conv.norm(total)))
+        return logits.float()  # the loss and the softmax are float32, also under autocast

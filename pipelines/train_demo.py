@@ -28,7 +28,7 @@ GSD = (0.1, 0.5)  # metres per pixel, drawn evenly on a log scale
 SIZE = 768
 TRAIN_SEED, TRAIN_COUNT = 1001, 240
 HELD_OUT_SEED, HELD_OUT_COUNT = 2002, 24
-STEPS = 1200
+STEPS = 2400
 SHORT_STEPS = 300
 """Steps of the comparison: all of its networks have this same budget."""
 

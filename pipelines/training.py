@@ -21,6 +21,7 @@ from gridscribe.errors import UsageError
 from gridscribe.models.architecture import inference_architecture
 from gridscribe.models.package import ClassInfo, ModelPackage, save_package, with_metrics
 from gridscribe.models.weights import network_state, read_checkpoint
+from gridscribe.pipelines.precision import training_precision
 
 
 class CheckedRunner(Runner):
@@ -136,6 +137,9 @@ def train(
             "config": config_path(config_name).stem,
             "steps": config.train_cfg.max_iters,
             "seed": config.randomness.seed,
+            "precision": training_precision(
+                config.optim_wrapper.get("precision", "float32"), next(runner.model.parameters()).device.type
+            ),
             "batch": config.train_dataloader.batch_size,
             "crop": config.train_dataloader.dataset.crop,
             "scenes": len(runner.train_dataloader.dataset.scenes),

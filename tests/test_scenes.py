@@ -138,7 +138,7 @@ def test_objects_lie_on_their_labels():
     wanted = {"swimming pool": WATER, "pond": WATER, "building": BUILDING}
     hits: dict[str, list[float]] = {name: [] for name in wanted}
     for index in range(12):
-        scene = generate_scene(8, 512, 0.25, index=index)
+        scene = generate_scene(4, 512, 0.25, index=index)
         for item in scene.objects:
             shape = shapely.geometry.shape(item["geometry"])
             x0, y0, x1, y1 = item["bbox"]
@@ -330,7 +330,7 @@ def test_files_are_georeferenced_and_lie_on_one_another(folder: Path):
             assert ndsm.dtypes == ("float32",)
             if ndsm.transform != rgb.transform:
                 coarse += 1
-                assert ndsm.res[0] in (0.5, 1.0)
+                assert ndsm.res[0] in (0.5, 1.0, 2.0)
             assert ndsm.bounds.left <= rgb.bounds.left + 1e-6
             assert ndsm.bounds.top >= rgb.bounds.top - 1e-6
             assert ndsm.bounds.right >= rgb.bounds.right - 1e-6
@@ -417,6 +417,19 @@ def test_colour_and_height_each_know_what_the_other_does_not(handful: list[Scene
     assert overlap > 0.6
     flat = np.concatenate([s.truth[np.isin(s.labels, (1, 4, 5))] for s in handful])
     assert np.mean(flat < 0.1) > 0.97
+
+
+def test_some_woods_are_no_greener_than_the_grass_and_many_heights_are_coarse():
+    grey = coarse = 0
+    for index in range(24):
+        scene = generate_scene(21, 192, 0.3, index=index)
+        coarse += scene.height_grid is not None
+        red, green, blue = (
+            (scene.rgb.astype(np.int32)[:, scene.labels == TREE]) if (scene.labels == TREE).any() else [np.zeros(1)] * 3
+        )
+        grey += red.size > 2000 and np.mean((green > red) & (green > blue)) < 0.35
+    assert grey >= 3
+    assert 4 <= coarse <= 16
 
 
 def test_overcast_scenes_have_weaker_shadows():

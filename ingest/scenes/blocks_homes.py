@@ -11,7 +11,8 @@ from .furniture import goods, swimming_pool, wall
 from .layout import Rect
 from .materials import crop, lawn, paved, plain, soil
 from .town import Town, boundary, ground_cover
-from .vegetation import hedge, patchy_scrub, wood
+from .vegetation import hedge
+from .woods import patchy_scrub, wood
 
 
 def lots(rng: np.random.Generator, rect: Rect, low: float, high: float) -> list[tuple[Rect, bool, bool]]:

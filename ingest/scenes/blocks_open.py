@@ -13,8 +13,8 @@ from .layout import Rect
 from .materials import Surface, crop, lawn, paved, pick, soil
 from .palettes import DRY_GRASS, SOIL
 from .town import Town, boundary, ground_cover
-from .vegetation import orchard, patchy_scrub, wood
 from .waters import pond
+from .woods import orchard, patchy_scrub, wood
 
 
 def _spot(town: Town, rect: Rect, margin: float = 0.0) -> tuple[float, float]:

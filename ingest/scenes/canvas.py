@@ -18,6 +18,7 @@ from .materials import Surface, SurfaceTable
 from .noise import FloatArray, NoiseBank
 
 Points = NDArray[np.float64]
+BRANCH, GAP = 1, 2  # of see-through crowns: what is seen of them, and where the ground shows between
 _SHIFT = 4  # sub-pixel bits of cv2's polygon filling
 
 
@@ -106,6 +107,8 @@ class Canvas:
         self.label = np.full(self.shape, 2, dtype=np.uint8)
         self.slope_x = np.zeros(self.shape, dtype=np.float32)
         self.slope_y = np.zeros(self.shape, dtype=np.float32)
+        self.sheer = np.zeros(self.shape, dtype=np.uint8)  # BRANCH and GAP where see-through crowns are the highest
+        self.below = self.height  # once grown: the height without see-through crowns
         self.reserved = np.zeros(self.shape, dtype=np.uint8)  # where rivers and roads run: nothing is built there
 
     def add(self, surface: Surface) -> int:

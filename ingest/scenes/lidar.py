@@ -10,6 +10,8 @@ import numpy as np
 from .classes import BUILDING, LOW_VEGETATION, TREE, WATER
 from .noise import FloatArray, value_noise
 
+COARSE = 0.22  # share of scenes with a height grid of its own; canopy models are mostly delivered so
+
 
 @dataclass(frozen=True, slots=True)
 class Lattice:
@@ -33,7 +35,7 @@ def survey(
     height = truth.copy()
     shape = height.shape
     woody = (labels == TREE) | ((labels == LOW_VEGETATION) & (truth > 0.35))
-    style = str(rng.choice(["sparse", "dense", "smooth", "canopy"], p=[0.5, 0.28, 0.12, 0.1]))
+    style = str(rng.choice(["sparse", "dense", "smooth", "canopy"], p=[0.42, 0.24, 0.12, 0.22]))
     dx, dy = rng.normal(0, 0.12, 2) / gsd
     if rng.random() < 0.6:
         matrix = np.array([[1, 0, dx], [0, 1, dy]], dtype=np.float64)
@@ -68,10 +70,10 @@ def survey(
     if rng.random() < 0.25:
         np.maximum(height, 0, out=height)
     height[hole] = np.nan
-    if rng.random() >= 0.2:
+    if rng.random() >= (0.7 if style == "canopy" else COARSE):
         return height, None, None
     lattice = _draw_lattice(shape, rng, gsd)
-    native = _grid_to(height, lattice, gsd, highest=rng.random() < 0.4)
+    native = _grid_to(height, lattice, gsd, highest=rng.random() < (0.8 if style == "canopy" else 0.4))
     return interpolate(native, lattice, shape, gsd), native, lattice
 
 
@@ -126,7 +128,7 @@ def _nearest_return(
 
 
 def _draw_lattice(shape: tuple[int, int], rng: np.random.Generator, gsd: float) -> Lattice:
-    cell = float(rng.choice([0.5, 1.0]))
+    cell = float(rng.choice([0.5, 1.0, 2.0], p=[0.35, 0.5, 0.15]))
     if cell <= gsd:
         cell = 1.0
     x, y = (-float(np.round(v, 1)) for v in rng.uniform(0, cell, 2))

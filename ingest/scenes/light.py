@@ -31,6 +31,16 @@ class Sun:
         return float(np.tan(np.radians(self.elevation)))
 
 
+@dataclass(frozen=True, slots=True)
+class Sheer:
+    """See-through crowns, float32 [h, w] each: `opaque` is the height without them, `seen` the height of what a pixel shows,
+    `through` the share 0..1 of the direct light that they let through."""
+
+    opaque: FloatArray
+    seen: FloatArray
+    through: FloatArray
+
+
 def draw_sun(rng: np.random.Generator) -> Sun:
     """Mostly from the south, 25-68 degrees high; one scene in fourteen is overcast."""
     azimuth = rng.uniform(0, 360) if rng.random() < 0.3 else rng.uniform(95, 265)
@@ -67,19 +77,24 @@ def illuminate(
     sun: Sun,
     gsd: float,
     cloud: FloatArray | None = None,
+    sheer: Sheer | None = None,
     sky: tuple[float, float, float] = (0.86, 0.97, 1.2),
 ) -> FloatArray:
     """Colour in light: float32 [h, w, 3], display values, possibly above 1.
 
     `color` is display values in full light and is multiplied in linear light (square law); `slope` is metres per metre
     along x and y; `relief` 0..1 says how much the canopy's own relief (not `slope`) shades a pixel; `cloud` 0..1 is the
-    share of the direct light that clouds take.
+    share of the direct light that clouds take; `sheer` are crowns in `height` that shadow only in part.
     """
     depth = shadow_depth(height, sun, gsd)
     soft = np.float32(0.12 + 0.25 * gsd)
-    lit = np.clip(0.5 - depth / (2 * soft), 0, 1)
+    seen = height if sheer is None else sheer.seen
+    lit = np.clip(0.5 - (depth + height - seen) / (2 * soft), 0, 1)
+    if sheer is not None:
+        open_depth = shadow_depth(sheer.opaque, sun, gsd) + sheer.opaque - seen
+        lit = np.maximum(lit, sheer.through * np.clip(0.5 - open_depth / (2 * soft), 0, 1))
     # Leaves let light through: canopies' own shadows are lighter than those on the ground.
-    lit = np.maximum(lit, 0.22 * relief)
+    lit = np.maximum(lit, 0.15 * relief)
     lit = cv2.GaussianBlur(lit, (0, 0), max(0.35, 0.1 / gsd))
     smooth = cv2.GaussianBlur(height, (0, 0), max(0.5, 0.28 / gsd))
     grad_y, grad_x = np.gradient(smooth, np.float32(gsd))
@@ -101,7 +116,7 @@ def illuminate(
     around = cv2.resize(
         cv2.GaussianBlur(small, (0, 0), reach / factor), height.shape[::-1], interpolation=cv2.INTER_LINEAR
     )
-    open_sky = 1 / (1 + np.clip(around - height, 0, 12) * np.float32(0.12))
+    open_sky = 1 / (1 + np.clip(around - seen, 0, 12) * np.float32(0.12))
     ambient = open_sky * np.float32(1 - sun.strength)
     out = color * color
     for band in range(3):

@@ -14,21 +14,23 @@ from gridscribe.errors import UsageError
 from gridscribe.values import Grid
 
 from . import blocks_homes, blocks_large, blocks_open
-from .canvas import Canvas, Points
+from .canvas import GAP, Canvas, Points
 from .classes import LOW_VEGETATION, TREE
 from .districts import DISTRICTS, District
 from .furniture import Garage
 from .layout import Rect, cut, draw_plane
 from .lidar import Lattice, survey
-from .light import Sun, draw_sun, illuminate
+from .light import Sheer, Sun, draw_sun, illuminate
 from .materials import lawn
 from .noise import FloatArray
 from .roads import lay_railway, mark, pave, survey_railway, traffic
 from .roofing import RoofKit
+from .seasons import draw_dryness, draw_season
 from .sensor import expose, lean
 from .town import Town
 from .vegetation import Nursery, grow
 from .waters import River
+from .woods import shade_roofs
 
 DEFAULT_GSD = 0.2
 GSD_RANGE = 0.1, 0.5
@@ -65,7 +67,8 @@ class Scene:
 
     `ndsm` is the height as a user would meet it, on the image's grid, NaN where the survey has holes. `truth` is the height
     before any fault, to which `labels` belong. Where the survey was delivered on a coarser grid, `height_native` and
-    `height_grid` are that delivery and `ndsm` is its bilinear interpolation. `objects` are features like GeoJSON's:
+    `height_grid` are that delivery and `ndsm` is its bilinear interpolation (or, with neither, `ndsm` may itself be a coarse grid
+    whose values were repeated over the image's pixels). `objects` are features like GeoJSON's:
     `{"category", "caption", "bbox": [x0, y0, x1, y1], "geometry"}` with (x, y) = (column, row) in pixels, clipped to the scene.
     """
 
@@ -110,7 +113,7 @@ def generate_scene(
     cloud = None
     if rng.random() < 0.08:
         cloud = np.clip(canvas.noise.field(30.0) * 0.9 + np.float32(rng.uniform(-0.5, 0.8)), 0, 0.85)
-    lit = illuminate(color, canvas.height, (canvas.slope_x, canvas.slope_y), relief, sun, metres, cloud)
+    lit = illuminate(color, canvas.height, (canvas.slope_x, canvas.slope_y), relief, sun, metres, cloud, _sheer(canvas))
     if rng.random() < 0.6:
         reach, angle = rng.uniform(0.0, 0.16), rng.uniform(0, 2 * np.pi)
         lit = lean(lit, canvas.height, (float(reach * np.cos(angle)), float(reach * np.sin(angle))), metres)
@@ -148,8 +151,8 @@ def _draw_district(rng: np.random.Generator) -> District:
 
 def _build(rng: np.random.Generator, size: int, gsd: float, district: District) -> Canvas:
     pad = int(np.clip(9.0 / gsd, 16, 72))
-    season = str(rng.choice(["summer", "autumn", "winter"], p=[0.76, 0.12, 0.12]))
-    canvas = Canvas(gsd, size, pad, rng, dryness=float(rng.beta(0.9, 1.1)), season=season)
+    season = draw_season(rng, rural=district.rural)
+    canvas = Canvas(gsd, size, pad, rng, dryness=draw_dryness(rng, season), season=season)
     canvas.surface[:] = canvas.add(lawn(rng, canvas.dryness))
     plane = draw_plane(rng, canvas.extent, district.style)
     roads, blocks = cut(rng, canvas.extent / 2, district.style)
@@ -171,6 +174,7 @@ def _build(rng: np.random.Generator, size: int, gsd: float, district: District) 
     mark(canvas, plane, roads)
     traffic(canvas, plane, roads, town.garage, nursery)
     _settle_grass(canvas)
+    shade_roofs(canvas, nursery)
     grow(canvas, nursery)
     _roughen_canopies(canvas)
     return canvas
@@ -191,6 +195,19 @@ def _roughen_canopies(canvas: Canvas) -> None:
     lumps = 0.45 * canvas.noise.field(0.9) + 0.22 * canvas.noise.field(0.35) + 0.8 * canvas.noise.field(2.5)
     rough = canvas.height + depth * np.clip(lumps, -2.5, 1.6) * np.clip(canvas.height / 4, 0.1, 1.5)
     np.copyto(canvas.height, np.maximum(rough, 0.3 * canvas.height), where=woody)
+
+
+def _sheer(canvas: Canvas) -> Sheer | None:
+    """How light falls through the leafless and thin crowns, or None where there are none."""
+    if not canvas.sheer.any():
+        return None
+    crowned = canvas.sheer > 0
+    opaque = np.where(crowned, canvas.below, canvas.height)
+    seen = np.where(canvas.sheer == GAP, canvas.below, canvas.height)
+    through = (
+        np.float32(canvas.rng.uniform(0.35, 0.7)) + 0.12 * canvas.noise.field(0.35) + 0.1 * canvas.noise.field(0.9)
+    )
+    return Sheer(opaque, seen, np.clip(through, 0.1, 0.9))
 
 
 def _features(canvas: Canvas) -> list[dict[str, Any]]:

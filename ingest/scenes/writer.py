@@ -39,7 +39,7 @@ def write_scenes(
     """Writes scenes 0..count-1 of a seed into a folder, or (with `tar` and no folder) into an uncompressed tar archive.
 
     Each scene is `<id>_rgb.tif` (uint8, tiled, deflate), `<id>_ndsm.tif` (float32 metres, nodata -9999 in holes, in one of
-    five scenes on a coarser grid of its own), `<id>_labels.tif` (uint8 with a colour table and class names) and
+    three scenes on a coarser grid of its own), `<id>_labels.tif` (uint8 with a colour table and class names) and
     `<id>_objects.geojson` (RFC 7946, lon/lat). The same arguments write the same bytes. `progress` is called with
     (scenes done, count) after each. Returns the files written, or the one archive. Raises UsageError unless exactly one of
     `folder` and `tar` is given and count >= 1.

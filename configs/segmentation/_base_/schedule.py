@@ -5,7 +5,8 @@ warm_up = 100
 
 train_cfg = dict(type="IterBasedTrainLoop", max_iters=steps, val_interval=steps + 1)
 optim_wrapper = dict(
-    type="OptimWrapper",
+    type="AutocastOptimWrapper",
+    precision="auto",  # bfloat16 where the machine has it; "float32" to have the same on all
     optimizer=dict(type="AdamW", lr=1e-3, betas=(0.9, 0.99), weight_decay=0.01),
     clip_grad=dict(max_norm=1.0),
     paramwise_cfg=dict(norm_decay_mult=0.0, bias_decay_mult=0.0),
