@@ -11,7 +11,7 @@ from .classes import GROUND, LOW_VEGETATION
 from .furniture import rocks
 from .layout import Rect
 from .materials import Surface, crop, lawn, paved, pick, soil
-from .palettes import DRY_GRASS, SOIL
+from .palettes import DRY_GRASS, GRAVEL, SOIL
 from .town import Town, boundary, ground_cover
 from .waters import pond
 from .woods import orchard, patchy_scrub, wood
@@ -100,8 +100,10 @@ def woodland(town: Town, rect: Rect) -> None:
     """Closed wood, with a clearing at times."""
     canvas, rng = town.canvas, town.canvas.rng
     ground_cover(town, rect, "lawn" if rng.random() < 0.6 else "soil")
-    spacing = float(rng.uniform(3.2, 7.0))
+    spacing = float(rng.uniform(3.2, 9.0))
     wood(canvas, town.nursery, rect.inset(rng.uniform(-1, 4)).outline(town.plane), spacing)
+    if rng.random() < 0.3:
+        _trail(town, rect)
     for _ in range(int(rng.poisson(rect.area * 0.004))):
         town.nursery.shrub(canvas, *_spot(town, rect))
 
@@ -128,30 +130,50 @@ def scrub(town: Town, rect: Rect) -> None:
 
 
 def savanna(town: Town, rect: Rect) -> None:
-    """Straw-coloured grass and bare earth with scattered oaks, leafless trees, rocks and trails."""
+    """Straw-coloured grass and bare earth with scattered grey-green oaks, leafless trees, rocks and trails."""
     canvas, rng = town.canvas, town.canvas.rng
     cover = Surface(
-        pick(rng, DRY_GRASS), pick(rng, (*SOIL, *DRY_GRASS)), threshold=rng.uniform(-0.5, 1), sharpness=rng.uniform(0.5, 1.5),
-        pixel=0.05, fine=rng.uniform(0.03, 0.09), small=rng.uniform(0.02, 0.08), medium=rng.uniform(0.02, 0.06), large=0.04,
+        pick(rng, DRY_GRASS), pick(rng, (*SOIL, *DRY_GRASS, *DRY_GRASS)), threshold=rng.uniform(-0.5, 1),
+        sharpness=rng.uniform(0.4, 1.5), pixel=rng.uniform(0.03, 0.09), fine=rng.uniform(0.03, 0.1),
+        small=rng.uniform(0.02, 0.08), medium=rng.uniform(0.02, 0.06), large=0.04,
     )  # fmt: skip
     canvas.fill(rect.outline(town.plane), label=LOW_VEGETATION, surface=canvas.add(cover), height=0.0)
     for _ in range(int(rng.poisson(rect.area / 900))):
         x, y = _spot(town, rect)
-        bare = rng.random() < 0.6
-        patch = canvas.add(soil(rng) if bare else lawn(rng, 0.3))
+        bare = rng.random() < 0.5
+        patch = canvas.add(soil(rng) if bare else lawn(rng, float(rng.uniform(0.3, 1))))
         canvas.fill(
             blob(rng, x, y, rng.uniform(2, 9)), label=GROUND if bare else LOW_VEGETATION, surface=patch, height=0.0
         )
-    for _ in range(int(rng.poisson(rect.area / 1500))):
-        rocks(canvas, *_spot(town, rect), float(rng.uniform(1, 6)), int(rng.integers(5, 60)))
-    density = rng.uniform(0.001, 0.008)
+    for _ in range(int(rng.integers(0, 3))):
+        _trail(town, rect)
+    stony = float(rng.choice([0.2, 1.0, 3.0]))
+    for _ in range(int(rng.poisson(stony * rect.area / 1500))):
+        rocks(canvas, *_spot(town, rect), float(rng.uniform(1, 7)), int(rng.integers(5, 90)))
+    density = rng.uniform(0.001, 0.012)
+    widest = rng.uniform(3, 8)
     for _ in range(int(rng.poisson(rect.area * density))):
-        kind = "bare" if rng.random() < 0.3 else "clumpy" if rng.random() < 0.8 else "round"
-        radius = float(rng.uniform(1.5, 7))
+        draw = rng.random()
+        kind = (
+            town.nursery.kind(rng) if draw < 0.4 else "sprawling" if draw < 0.75 else "bare" if draw < 0.9 else "thin"
+        )
+        radius = float(rng.uniform(1.5, widest))
         x, y = _spot(town, rect)
-        town.nursery.tree(canvas, x, y, radius, float(np.clip(radius * rng.uniform(1.2, 2.4), 2, 16)), kind)
-    for _ in range(int(rng.poisson(rect.area * 0.004))):
+        town.nursery.tree(canvas, x, y, radius, float(np.clip(radius * rng.uniform(1.2, 2.6), 2, 18)), kind)
+    for _ in range(int(rng.poisson(rect.area * rng.uniform(0, 0.008)))):
         town.nursery.shrub(canvas, *_spot(town, rect))
+
+
+def _trail(town: Town, rect: Rect) -> None:
+    """A winding path of gravel or trodden earth."""
+    rng = town.canvas.rng
+    ends = np.array([_spot(town, rect) for _ in range(3)])
+    t = np.linspace(0, 1, 30)[:, None]
+    line = ends[0] * (1 - t) ** 2 + 2 * ends[1] * t * (1 - t) + ends[2] * t**2
+    surface = (
+        Surface(pick(rng, GRAVEL), pick(rng, SOIL), 0.6, pixel=0.05, fine=0.06) if rng.random() < 0.5 else soil(rng)
+    )
+    town.canvas.fill(strip(line, rng.uniform(0.7, 3.2)), label=GROUND, surface=town.canvas.add(surface), height=0.0)
 
 
 def lake(town: Town, rect: Rect) -> None:

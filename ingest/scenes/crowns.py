@@ -15,7 +15,7 @@ SEE_THROUGH = ("bare", "thin")
 _EDGE = 72  # pixels of a shape's side
 _FINE = 2 * _EDGE  # and of a cover's, for branches are thin
 _PER_KIND = 6
-_ROUGH = {"round": 0.05, "conifer": 0.05, "shrub": 0.09, "clumpy": 0.1, "bare": 0.13, "thin": 0.15, "sprawling": 0.17}
+_ROUGH = {"round": 0.05, "conifer": 0.05, "shrub": 0.09, "clumpy": 0.1, "bare": 0.11, "thin": 0.11, "sprawling": 0.12}
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +73,7 @@ def _shape(rng: np.random.Generator, kind: str) -> FloatArray:
     theta = np.arctan2(y, x)
     edge = np.full_like(r, 0.8)
     for wave in range(2, 11):
-        edge += np.float32(_ROUGH[kind] * rng.standard_normal() / wave**0.35) * np.cos(
+        edge += np.float32(_ROUGH[kind] * rng.standard_normal() / wave**0.5) * np.cos(
             wave * theta + np.float32(rng.uniform(0, 6.3))
         )
     relative = r / np.clip(edge, 0.35, 1.0)
@@ -93,7 +93,8 @@ def _shape(rng: np.random.Generator, kind: str) -> FloatArray:
             lump = 1 - ((x - cx) ** 2 + (y - cy) ** 2) / size**2
             z = np.maximum(z, top - 0.3 * (1 - np.sqrt(np.maximum(lump, 0))) - 2 * (lump < 0))
         z += 0.04 * noise
-    ragged = relative + 0.1 * value_noise(rng, r.shape, 6.0) + 0.06 * value_noise(rng, r.shape, 3.0)
+    lobes = 0.17 if kind in ("sprawling", "thin") else 0.1
+    ragged = relative + lobes * value_noise(rng, r.shape, 6.0) + 0.06 * value_noise(rng, r.shape, 3.0)
     inside = (relative < 1) & (ragged < 1)
     return np.where(inside, np.clip(z, 0.08, 1.0), 0).astype(np.float32)
 
@@ -112,9 +113,14 @@ def _branches(rng: np.random.Generator) -> FloatArray:
         count = 3 if fork in (0, 4) else 2
         at = np.repeat(to, count, axis=0)
         angle = np.repeat(angle, count) + rng.normal(0, 0.55, len(at))
-    twigs = value_noise(rng, image.shape, 7.0) * 0.12 + value_noise(rng, image.shape, 2.0) * 0.16
+    # Twigs point outwards: noise that is fine around the trunk and coarse along the way from it.
+    fan = cv2.resize(value_noise(rng, (3 * _FINE, 9), 1.0), (_FINE // 2, 3 * _FINE), interpolation=cv2.INTER_CUBIC)
+    flags = cv2.WARP_INVERSE_MAP | cv2.WARP_POLAR_LINEAR | cv2.INTER_LINEAR
+    centre = tuple(float(v) for v in _FINE / 2 + rng.normal(0, 6, 2))
+    twigs = cv2.warpPolar(fan, (_FINE, _FINE), centre, 0.75 * _FINE, flags)
+    twigs = 0.2 * twigs + 0.1 * value_noise(rng, image.shape, 8.0)
     drawn = cv2.GaussianBlur(image, (0, 0), 0.6).astype(np.float32) / np.float32(255)
-    return np.clip(np.maximum(drawn, np.float32(rng.uniform(0.2, 0.5)) + twigs), 0, 1).astype(np.float32)
+    return np.clip(np.maximum(drawn, np.float32(rng.uniform(0.25, 0.5)) + twigs), 0, 1).astype(np.float32)
 
 
 def _sparse_leaves(rng: np.random.Generator) -> FloatArray:
@@ -123,4 +129,4 @@ def _sparse_leaves(rng: np.random.Generator) -> FloatArray:
     clumps = (
         0.28 * value_noise(rng, shape, 12.0) + 0.22 * value_noise(rng, shape, 5.0) + 0.1 * value_noise(rng, shape, 2)
     )
-    return np.clip(np.float32(rng.uniform(0.55, 0.85)) + clumps, 0, 1).astype(np.float32)
+    return np.clip(np.float32(rng.uniform(0.58, 0.92)) + clumps, 0, 1).astype(np.float32)

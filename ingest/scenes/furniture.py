@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 
 from .canvas import Canvas, Frame, Points, blob, ring, strip
-from .classes import BUILDING, GROUND, OTHER, ROAD, WATER
-from .materials import Surface, grey, paved, pick, plain, pool, soil
-from .palettes import CAR_PAINT, CONCRETE, GOODS, GRAVEL, SHEET, Color
+from .classes import BUILDING, GROUND, LOW_VEGETATION, OTHER, ROAD, WATER
+from .materials import Surface, grey, paved, pick, plain, pool, soil, tinted
+from .palettes import CAR_PAINT, CONCRETE, GOODS, GRAVEL, ROCK, SHEET, Color
 
 _COLOR_NAMES = ("white", "black", "grey", "silver", "dark grey", "red", "blue", "beige", "green", "yellow")
 
@@ -172,16 +172,24 @@ def sports_court(canvas: Canvas, frame: Frame, length: float, width: float) -> N
 
 
 def rocks(canvas: Canvas, x: float, y: float, reach: float, count: int) -> None:
-    """Boulders and outcrops of 0.3-3 m across, pale, scattered around a place: bare ground."""
+    """Boulders and outcrops of 0.3-5 m across, pale, angular, scattered or crowded around a place: bare ground."""
     rng = canvas.rng
+    rock = pick(rng, ROCK, 0.06)
     surfaces = [
-        canvas.add(Surface(pick(rng, GRAVEL, 0.1), pick(rng, CONCRETE), fine=0.1, small=0.06, pixel=0.04))
+        canvas.add(
+            Surface(
+                tinted(rng, rock, 0.07), pick(rng, GRAVEL), 0.8, fine=rng.uniform(0.05, 0.12), small=0.08, pixel=0.05
+            )
+        )
         for _ in range(3)
     ]
-    for dx, dy in rng.normal(0, reach, (count, 2)):
-        radius = float(np.clip(rng.lognormal(-0.5, 0.6), 0.25, 2.5))
-        stone = blob(rng, x + dx, y + dy, radius, 0.22, 9)
-        if canvas.label_at(x + dx, y + dy) in (2, GROUND):
-            canvas.fill(
-                stone, label=GROUND, surface=int(rng.choice(surfaces)), height=radius * float(rng.uniform(0.1, 0.6))
-            )
+    squeeze = rng.uniform(0.4, 1.0)
+    axis = Frame(x, y, float(rng.uniform(0, np.pi)))  # outcrops run along a line
+    largest = float(rng.uniform(1, 2.5))
+    steep = float(rng.uniform(0.1, 0.6))
+    for px, py in axis.place(rng.normal(0, reach, (count, 2)) * (1, squeeze)):
+        radius = float(np.clip(rng.lognormal(-0.7, 0.6), 0.2, largest))
+        if canvas.label_at(px, py) in (LOW_VEGETATION, GROUND):
+            stone = blob(rng, px, py, radius, 0.3, int(rng.integers(6, 10)))
+            height = radius * steep * float(rng.uniform(0.5, 1.3))
+            canvas.fill(stone, label=GROUND, surface=int(rng.choice(surfaces)), height=height)

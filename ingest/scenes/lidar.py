@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import cv2
 import numpy as np
@@ -10,7 +10,9 @@ import numpy as np
 from .classes import BUILDING, LOW_VEGETATION, TREE, WATER
 from .noise import FloatArray, value_noise
 
-COARSE = 0.22  # share of scenes with a height grid of its own; canopy models are mostly delivered so
+COARSE = 0.3  # share of heights surveyed on a coarse grid; of canopy models, CANOPY_COARSE
+CANOPY_COARSE = 0.75
+BLOCKY = 0.35  # share of coarse grids that come repeated over the image's pixels, at times shifted by part of a cell
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +32,7 @@ def survey(
     """Height above ground as delivered: (float32 [h, w] on the image's grid, the native array and its lattice if it is coarser).
 
     NaN where nothing came back. Faults, each in some scenes: sparse nearest returns, returns from within canopies,
-    dropped returns, dark water, missing strips, smeared edges, ground ripple, outliers, a small offset.
+    dropped returns, dark water, missing strips, smeared edges, ground ripple, outliers, a small offset, coarse cells, pits.
     """
     height = truth.copy()
     shape = height.shape
@@ -54,7 +56,8 @@ def survey(
     noise = float(rng.uniform(0.01, 0.06))
     height += rng.standard_normal(shape, dtype=np.float32) * np.float32(noise)
     if style == "smooth":  # image matching: edges smeared, canopies closed
-        height[:] = cv2.GaussianBlur(height, (0, 0), float(rng.uniform(0.15, 0.6)) / gsd)
+        width = rng.uniform(0.15, 0.6) if rng.random() < 0.7 else rng.uniform(0.6, 1.4)
+        height[:] = cv2.GaussianBlur(height, (0, 0), float(width) / gsd)
     if rng.random() < 0.4:  # outliers
         count = int(rng.poisson(height.size * 2e-5) + 1)
         at = rng.integers(0, height.size, count)
@@ -70,10 +73,17 @@ def survey(
     if rng.random() < 0.25:
         np.maximum(height, 0, out=height)
     height[hole] = np.nan
-    if rng.random() >= (0.7 if style == "canopy" else COARSE):
+    if rng.random() >= (CANOPY_COARSE if style == "canopy" else COARSE):
         return height, None, None
     lattice = _draw_lattice(shape, rng, gsd)
     native = _grid_to(height, lattice, gsd, highest=rng.random() < (0.8 if style == "canopy" else 0.4))
+    if rng.random() < 0.3:  # pits: cells whose pulses all went through the canopy
+        pit = (rng.random(native.shape, dtype=np.float32) < rng.uniform(0.01, 0.08)) & (native > 2)
+        native[pit] *= rng.uniform(0, 0.6, int(pit.sum())).astype(np.float32)
+    if rng.random() < BLOCKY:
+        shift = rng.uniform(-0.5, 0.5, 2) * lattice.cell if rng.random() < 0.3 else np.zeros(2)
+        moved = replace(lattice, x=lattice.x + float(shift[0]), y=lattice.y + float(shift[1]))
+        return _repeat(native, moved, shape, gsd), None, None
     return interpolate(native, lattice, shape, gsd), native, lattice
 
 
@@ -153,6 +163,15 @@ def _grid_to(height: FloatArray, lattice: Lattice, gsd: float, *, highest: bool)
     native = np.full((lattice.rows, lattice.cols), np.nan, dtype=np.float32)
     native[np.ix_(row_starts, col_starts)] = np.where(count * 2 > every, value, np.nan)
     return native
+
+
+def _repeat(native: FloatArray, lattice: Lattice, shape: tuple[int, int], gsd: float) -> FloatArray:
+    """The nearest cell's height at every pixel of the image, float32 [h, w]: blocks as large as the cells."""
+    rows, cols = (
+        np.clip(((np.arange(edge) + 0.5) * gsd - origin) // lattice.cell, 0, count - 1).astype(np.intp)
+        for edge, origin, count in zip(shape, (lattice.y, lattice.x), native.shape, strict=True)
+    )
+    return native[np.ix_(rows, cols)]
 
 
 def interpolate(native: FloatArray, lattice: Lattice, shape: tuple[int, int], gsd: float) -> FloatArray:

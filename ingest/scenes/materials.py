@@ -222,7 +222,7 @@ def pool(rng: np.random.Generator) -> Surface:
 def leaves(rng: np.random.Generator, color: Color) -> Surface:
     """Canopy: coarse and contrasted; the relief under it adds most of the texture."""
     return Surface(
-        color, tinted(rng, color, 0.12, 0.06), threshold=rng.uniform(-0.5, 1), sharpness=0.8, pixel=rng.uniform(0.04, 0.1),
+        color, tinted(rng, color, 0.12, 0.04), threshold=rng.uniform(-0.5, 1), sharpness=0.8, pixel=rng.uniform(0.04, 0.1),
         fine=rng.uniform(0.06, 0.16), small=rng.uniform(0.04, 0.14), medium=rng.uniform(0, 0.05), large=0.0, leaf=1.0,
     )  # fmt: skip
 

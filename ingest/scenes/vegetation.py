@@ -7,8 +7,10 @@ import numpy as np
 
 from .canvas import BRANCH, GAP, Canvas, Points, Tree, ring, strip
 from .classes import BUILDING, LOW_VEGETATION, ROAD, TREE, TREE_HEIGHT, WATER
+from .crowns import SEE_THROUGH, crown_scale, draw_crowns, place_crown
 from .materials import leaves, pick, tinted
 from .palettes import BARE_WOOD, BLOSSOM, NEEDLES, OLIVE, Color
+from .seasons import SEASONS
 
 TALLEST = 35.0  # metres
 
@@ -22,12 +24,13 @@ class Nursery:
         self.crowns = draw_crowns(rng)
         shade = float(np.clip(rng.normal(1.0, 0.18), 0.62, 1.5))
         grey = float(np.clip(rng.normal(0.12, 0.2), 0, 0.6))  # pulled towards grey-green, as haze and late summer do
+        pale = np.array([rng.uniform(0.97, 1.05), 1.01, rng.uniform(0.86, 0.97)])
 
-        def palette(colors: tuple[Color, ...], count: int) -> list[int]:
+        def palette(colors: tuple[Color, ...], count: int, hue: float = 0.05) -> list[int]:
             numbers = []
             for _ in range(count):
-                color = np.array(pick(rng, colors, 0.14, 0.05)) * shade
-                color += grey * (color.mean() * np.array([0.98, 1.02, 0.96]) - color)
+                color = np.array(pick(rng, colors, 0.14, hue)) * shade
+                color += grey * (color.mean() * pale - color)
                 numbers.append(canvas.add(leaves(rng, tinted(rng, color.tolist(), 0.0, 0.0))))
             return numbers
 
@@ -40,7 +43,7 @@ class Nursery:
             "sprawling": broad,
             "thin": broad,
             "conifer": palette(NEEDLES, 6),
-            "bare": palette(BARE_WOOD, 8),
+            "bare": palette(BARE_WOOD, 8, 0.02),
             "shrub": [*broad[::2], *palette(NEEDLES, 2), *palette(OLIVE, 2)],
         }
         self.hedges = [*broad[::3], *palette(NEEDLES, 3)]
@@ -142,7 +145,7 @@ def _stamp(canvas: Canvas, nursery: Nursery, tree: Tree) -> None:
     if cover is None:
         canvas.surface[box][wins] = tree.surface
         return
-    seen = wins & (cover > 0.5 + 0.18 * canvas.noise.patch(rng, 0.0, cover.shape))
+    seen = wins & (cover > 0.5 + 0.1 * canvas.noise.patch(rng, 0.0, cover.shape))
     canvas.surface[box][seen] = tree.surface
     canvas.sheer[box][wins] = GAP
     canvas.sheer[box][seen] = BRANCH
