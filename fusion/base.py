@@ -20,7 +20,9 @@ class StageShape:
     index: int
     """0 for the first, finest stage."""
     channels: int
-    """Channels of both streams' feature maps in this stage."""
+    """Channels of the RGB stream's map in this stage, and of the fused map."""
+    height_channels: int
+    """Channels of the height stream's map; equal to `channels` for a module with `equal_widths`."""
     heads: int
     """Attention heads that the encoder uses in this stage; divides `channels`."""
     previous: int | None
@@ -46,9 +48,13 @@ class StageFusion(nn.Module):
     Subclasses are registered in MMSegmentation's `MODELS` and built with `stage=StageShape(...)` and their own options.
     """
 
+    equal_widths = True
+    """Whether both maps must have as many channels. Where they have not, the backbone brings the height map to the RGB map's
+    width for the module, and what the module changed in it back to the height stream's."""
+
     @abstractmethod
     def forward(self, rgb: Tensor, height: Tensor, shared: Tensor | None) -> FusedStage:
-        """Fuses `rgb` and `height`, both float [B, C, H, W] with C = `stage.channels`.
+        """Fuses `rgb`, float [B, C, H, W] with C = `stage.channels`, and `height`, [B, C', H, W], C' = `stage.height_channels`.
 
         `shared` is what the stage before returned under that name, None in the first stage.
         """

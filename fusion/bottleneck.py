@@ -7,7 +7,14 @@ from mmseg.registry import MODELS
 from torch import Tensor, nn
 
 from gridscribe.fusion.base import FusedStage, StageFusion, StageShape
+from gridscribe.fusion.layout import to_map, to_pixels
 from gridscribe.fusion.tokens import GatherAttention, SpreadAttention
+
+
+def _zeros(linear: nn.Linear) -> nn.Linear:
+    nn.init.zeros_(linear.weight)
+    nn.init.zeros_(linear.bias)
+    return linear
 
 
 @MODELS.register_module()
@@ -27,12 +34,17 @@ class BottleneckFusion(StageFusion):
        that training starts from two independent streams;
     4. the decode head sees a 1 x 1 convolution of both streams' maps, side by side.
 
+    `adaptive` adds what the benchmark's abstract calls adaptive token-level fusion; how it adapts there is not known, and this is
+    what we chose: in point 2, each token weighs the two readings by a learned sigmoid of itself (s and 1 - s) instead
+    of averaging them; in point 4, each pixel weighs the two maps by a learned sigmoid of both (2s and 2 - 2s) before the
+    convolution. Both start at one half, which is the fusion without them.
+
     Both attentions are `width` channels wide (at most the stage's), with heads of 32, and cost O(N k C) for N pixels.
     Departures from MBT: cross-attention at the four stage ends of a hierarchical encoder instead of self-attention over
     pixels and tokens in every layer, and points 1, 3 and 4.
     """
 
-    def __init__(self, stage: StageShape, tokens: int = 8, width: int = 64) -> None:
+    def __init__(self, stage: StageShape, tokens: int = 8, width: int = 64, adaptive: bool = False) -> None:
         super().__init__()
         channels = stage.channels
         width = min(width, channels)
@@ -48,20 +60,26 @@ class BottleneckFusion(StageFusion):
         self.gate_rgb = nn.Parameter(torch.zeros(channels))
         self.gate_height = nn.Parameter(torch.zeros(channels))
         self.join = nn.Conv2d(2 * channels, channels, kernel_size=1)
+        self.trust_tokens = _zeros(nn.Linear(channels, 1)) if adaptive else None
+        self.trust_pixels = _zeros(nn.Linear(2 * channels, 1)) if adaptive else None
 
     def forward(self, rgb: Tensor, height: Tensor, shared: Tensor | None) -> FusedStage:
         """See `StageFusion.forward`; `shared` holds the tokens, float [B, k, C]."""
         batch, channels, rows, cols = rgb.shape
-        pixels_rgb = rgb.permute(0, 2, 3, 1).reshape(batch, rows * cols, channels)
-        pixels_height = height.permute(0, 2, 3, 1).reshape(batch, rows * cols, channels)
+        pixels_rgb, pixels_height = to_pixels(rgb), to_pixels(height)
         tokens = self.tokens.expand(batch, -1, -1)
         if self.carry is not None and shared is not None:
             tokens = tokens + self.carry(shared)
         asked = self.token_norm(tokens)
-        read = self.gather_rgb(asked, pixels_rgb) + self.gather_height(asked, pixels_height)
-        shared = self.shared_norm(tokens + 0.5 * read)
+        share: Tensor | float = 0.5 if self.trust_tokens is None else torch.sigmoid(self.trust_tokens(asked))
+        read = share * self.gather_rgb(asked, pixels_rgb) + (1 - share) * self.gather_height(asked, pixels_height)
+        shared = self.shared_norm(tokens + read)
         pixels_rgb = pixels_rgb + self.gate_rgb * self.spread_rgb(pixels_rgb, shared)
         pixels_height = pixels_height + self.gate_height * self.spread_height(pixels_height, shared)
-        rgb = pixels_rgb.reshape(batch, rows, cols, channels).permute(0, 3, 1, 2)
-        height = pixels_height.reshape(batch, rows, cols, channels).permute(0, 3, 1, 2)
-        return FusedStage(rgb, height, self.join(torch.cat([rgb, height], dim=1)), shared)
+        rgb, height = to_map(pixels_rgb, rows, cols), to_map(pixels_height, rows, cols)
+        both = torch.cat([rgb, height], dim=1)
+        if self.trust_pixels is not None:
+            trust = 2 * torch.sigmoid(self.trust_pixels(to_pixels(both)))
+            weights = torch.cat([trust.expand(-1, -1, channels), (2 - trust).expand(-1, -1, channels)], dim=-1)
+            both = both * to_map(weights, rows, cols)
+        return FusedStage(rgb, height, self.join(both), shared)

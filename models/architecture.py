@@ -12,7 +12,6 @@ from typing import Any
 
 from gridscribe.errors import ModelError
 
-_MIT = {"embed_dims", "num_layers", "num_heads", "patch_sizes", "strides", "sr_ratios", "drop_path_rate"}
 _HEAD = {"in_channels", "in_index", "channels", "dropout_ratio", "num_classes", "norm_cfg", "align_corners"}
 
 _ROLES: dict[str, dict[str, set[str]]] = {
@@ -20,25 +19,57 @@ _ROLES: dict[str, dict[str, set[str]]] = {
     "data_preprocessor": {
         "RGBHPreprocessor": {"mean", "std", "height_mean", "height_std", "height_range", "height_missing", "use"}
     },
-    "backbone": {"TwoStreamMiT": _MIT | {"fusion"}, "EarlyFusionMiT": _MIT},
-    "fusion": {"BottleneckFusion": {"tokens", "width"}},
-    "decode_head": {"LateralSegformerHead": _HEAD, "SegformerHead": _HEAD},
+    "backbone": {"TwoStreams": {"rgb", "height", "fusion", "share"}, "SingleStream": {"encoder", "use"}},
+    "encoder": {
+        "MiTEncoder": {
+            "embed_dims",
+            "num_layers",
+            "num_heads",
+            "patch_sizes",
+            "strides",
+            "sr_ratios",
+            "drop_path_rate",
+        },
+        "ResNetEncoder": {"depth"},
+        "PatchPyramid": {"widths"},
+        "LightEncoder": {"widths", "depths"},
+        "HeightPyramid": set(),
+    },
+    "fusion": {
+        "BottleneckFusion": {"tokens", "width", "adaptive"},
+        "CMXFusion": set(),
+        "CrossFusion": set(),
+        "DepthAwareAttention": set(),
+        "FeatureFusion": {"mode"},
+        "GeometryAttention": set(),
+        "TokenExchange": set(),
+    },
+    "decode_head": {
+        "LateralSegformerHead": _HEAD,
+        "SegformerHead": _HEAD,
+        "LateFusionHead": {"heads", "num_classes", "align_corners"},
+    },
+    "heads": {"LateralSegformerHead": _HEAD, "SegformerHead": _HEAD},
     "norm_cfg": {"BN": set()},
 }
-_REQUIRED = {"EncoderDecoder": {"data_preprocessor", "backbone", "decode_head"}, "TwoStreamMiT": {"fusion"}}
-_WORDS = {"rgb", "height"}
+_ROLE_OF = {"rgb": "encoder", "height": "encoder"}
+"""Roles of the keys that are not named for one."""
+_REQUIRED = {
+    "EncoderDecoder": {"data_preprocessor", "backbone", "decode_head"},
+    "TwoStreams": {"rgb", "height"},
+    "SingleStream": {"encoder"},
+    "LateFusionHead": {"heads"},
+}
+_WORDS = {"rgb", "height", "sum", "concat"}
+_DEPTHS = {18, 34, 50, 101, 152}  # of ResNet
 _LARGEST = 4096
 _LONGEST = 16
+_MOST_LAYERS = 128
 
 
 def check_architecture(architecture: Any, where: str) -> None:
     """Raises ModelError, naming the key, the value and what is allowed, unless `architecture` keeps to the list above."""
     _check_part("model", architecture, where, "architecture")
-    layers = architecture["backbone"].get("num_layers", ())
-    if sum(layers) > _LARGEST // 32:
-        raise ModelError(
-            f"{where}: architecture.backbone.num_layers={layers}: more than {_LARGEST // 32} layers in all"
-        )
     if not isinstance(architecture["decode_head"].get("num_classes"), int):
         raise ModelError(f"{where}: architecture.decode_head.num_classes must be a whole number")
 
@@ -54,12 +85,21 @@ def _check_part(role: str, part: Any, where: str, path: str) -> None:
     for key in _REQUIRED.get(part["type"], set()) - set(part):
         raise ModelError(f"{where}: {path} lacks {key!r}")
     for key, value in part.items():
+        here = f"{path}.{key}"
         if key not in allowed:
-            raise ModelError(f"{where}: {path}.{key}={value!r}: not allowed; allowed: {', '.join(sorted(allowed))}")
-        if key in _ROLES:
-            _check_part(key, value, where, f"{path}.{key}")
+            raise ModelError(f"{where}: {here}={value!r}: not allowed; allowed: {', '.join(sorted(allowed))}")
+        inner = _ROLE_OF.get(key, key)
+        if inner in _ROLES and isinstance(value, (list, tuple)) and 0 < len(value) <= _LONGEST:
+            for k, entry in enumerate(value):
+                _check_part(inner, entry, where, f"{here}[{k}]")
+        elif inner in _ROLES:
+            _check_part(inner, value, where, here)
         elif key != "type":
-            _check_value(value, where, f"{path}.{key}")
+            _check_value(value, where, here)
+        if key in ("num_layers", "depths") and sum(value) > _MOST_LAYERS:
+            raise ModelError(f"{where}: {here}={value}: more than {_MOST_LAYERS} layers in all")
+        if key == "depth" and value not in _DEPTHS:
+            raise ModelError(f"{where}: {here}={value}: must be one of {', '.join(map(str, sorted(_DEPTHS)))}")
 
 
 def _check_value(value: Any, where: str, path: str) -> None:
@@ -80,15 +120,20 @@ def _check_value(value: Any, where: str, path: str) -> None:
 def inference_architecture(model: dict[str, Any]) -> dict[str, Any]:
     """A training config's model without what only training needs: what a package stores."""
     kept = {key: deepcopy(value) for key, value in model.items() if key not in {"train_cfg", "test_cfg"}}
-    kept["decode_head"].pop("loss_decode", None)
+    for head in (kept["decode_head"], *kept["decode_head"].get("heads", ())):
+        head.pop("loss_decode", None)
     return _plain_data(kept)
 
 
 def plain_architecture(architecture: dict[str, Any]) -> dict[str, Any]:
     """The same network from MMSegmentation's own modules, in their own order of computation."""
     plain = deepcopy(architecture)
-    plain["backbone"]["plain"] = True
-    plain["decode_head"]["type"] = "SegformerHead"
+    backbone, head = plain["backbone"], plain["decode_head"]
+    for encoder in (backbone.get(key) for key in ("rgb", "height", "encoder")):
+        if encoder is not None and encoder["type"] == "MiTEncoder":
+            encoder["plain"] = True
+    for one in head.get("heads", [head]):
+        one["type"] = "SegformerHead"
     return plain
 
 

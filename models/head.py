@@ -1,13 +1,17 @@
-"""SegFormer's decode head, computed in a cheaper order."""
+"""Decode heads: SegFormer's, computed in a cheaper order, and two of them for late fusion."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch.nn.functional as F
 from mmseg.models import SegformerHead
+from mmseg.models.decode_heads.decode_head import BaseDecodeHead
 from mmseg.registry import MODELS
-from torch import Tensor
+from torch import Tensor, nn
+
+STAGES = 4
 
 
 @MODELS.register_module()
@@ -32,3 +36,24 @@ class LateralSegformerHead(SegformerHead):
             )
         logits: Tensor = self.cls_seg(self.fusion_conv.activate(self.fusion_conv.norm(total)))
         return logits.float()  # the loss and the softmax are float32, also under autocast
+
+
+@MODELS.register_module()
+class LateFusionHead(BaseDecodeHead):
+    """`late`: a decode head for each stream, their logits averaged (the late fusion of the GAMUS benchmark, arXiv 2305.14914).
+
+    Takes the eight maps of `TwoStreams` without a fusion, four of RGB, then four of height. The loss is that of the mean.
+    `heads` are the configs of the two heads, which name their own channels; the rest is as for any decode head.
+    """
+
+    def __init__(self, heads: Sequence[dict[str, Any]], **options: Any) -> None:
+        super().__init__(in_channels=1, channels=1, init_cfg=None, **options)
+        del self.conv_seg  # each head has its own
+        shared = {"num_classes": self.num_classes, "align_corners": self.align_corners}
+        self.heads = nn.ModuleList(MODELS.build({**head, **shared}) for head in heads)
+
+    def forward(self, inputs: Sequence[Tensor]) -> Tensor:
+        """Eight maps -> logits float [B, classes, H, W] at the finest stage's size."""
+        rgb, height = (head(inputs[k * STAGES : (k + 1) * STAGES]) for k, head in enumerate(self.heads))
+        mean: Tensor = (rgb + height) / 2
+        return mean

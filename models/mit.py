@@ -1,7 +1,6 @@
-"""MiT encoders for RGB + height: one stem for both (`EarlyFusionMiT`) or two joined streams (`TwoStreamMiT`).
+"""The stages of a MiT encoder (SegFormer, Xie et al., NeurIPS 2021), computed in a faster order.
 
-Parameters, their names and the function computed are those of MMSegmentation's `MixVisionTransformer` (SegFormer, Xie
-et al., NeurIPS 2021). Only the order of the computation differs by default: see `run_stage`.
+Parameters, their names and the function computed are those of MMSegmentation's `MixVisionTransformer`.
 """
 
 from __future__ import annotations
@@ -9,13 +8,8 @@ from __future__ import annotations
 from typing import Any
 
 import torch.nn.functional as F
-from mmengine.model import BaseModule
-from mmseg.models import MixVisionTransformer
 from mmseg.models.utils import nlc_to_nchw
-from mmseg.registry import MODELS
-from torch import Tensor, nn
-
-from gridscribe.fusion.base import StageShape
+from torch import Tensor
 
 B0: dict[str, Any] = {
     "embed_dims": 32,
@@ -79,60 +73,3 @@ def run_stage_plainly(stage: Any, x: Tensor) -> Tensor:
     for block in blocks:
         x = block(x, size)
     return nlc_to_nchw(norm(x), size)
-
-
-def _stream(in_channels: int, options: dict[str, Any]) -> MixVisionTransformer:
-    options = {**B0, **options}
-    return MixVisionTransformer(in_channels=in_channels, num_stages=len(options["num_layers"]), **options)
-
-
-@MODELS.register_module()
-class EarlyFusionMiT(BaseModule):
-    """`early`: one MiT whose stem takes RGB, height and the validity of height together.
-
-    Input float [B, 5, H, W] from `RGBHPreprocessor`; output four maps at strides 4, 8, 16 and 32. `plain` computes with
-    MMSegmentation's own modules instead of the faster equal form. `options` go to `MixVisionTransformer`; those not given
-    are B0's.
-    """
-
-    def __init__(self, plain: bool = False, **options: Any) -> None:
-        super().__init__()
-        self.run = run_stage_plainly if plain else run_stage
-        self.encoder = _stream(5, options)
-
-    def forward(self, x: Tensor) -> tuple[Tensor, ...]:
-        """Float [B, 5, H, W] -> one map per stage."""
-        maps = []
-        for stage in self.encoder.layers:
-            x = self.run(stage, x)
-            maps.append(x)
-        return tuple(maps)
-
-
-@MODELS.register_module()
-class TwoStreamMiT(BaseModule):
-    """Two MiT streams, one for RGB and one for height, joined after every stage by a `StageFusion`.
-
-    Input float [B, 5, H, W] from `RGBHPreprocessor`: channels 0..2 feed the RGB stream; 3 and 4 (height and its validity)
-    the height stream. Output: the fused map of each stage, at strides 4, 8, 16 and 32. `fusion` is the config of
-    a registered `StageFusion`, built once per stage. `plain` and `options`: see `EarlyFusionMiT`.
-    """
-
-    def __init__(self, fusion: dict[str, Any], plain: bool = False, **options: Any) -> None:
-        super().__init__()
-        self.run = run_stage_plainly if plain else run_stage
-        self.rgb, self.height = _stream(3, options), _stream(2, options)
-        heads = self.rgb.num_heads
-        channels = [self.rgb.embed_dims * h for h in heads]
-        shapes = [StageShape(k, channels[k], heads[k], channels[k - 1] if k else None) for k in range(len(heads))]
-        self.fusions = nn.ModuleList(MODELS.build({**fusion, "stage": shape}) for shape in shapes)
-
-    def forward(self, x: Tensor) -> tuple[Tensor, ...]:
-        """Float [B, 5, H, W] -> the fused map of each stage."""
-        rgb, height = x[:, :3], x[:, 3:]
-        shared: Tensor | None = None
-        maps = []
-        for rgb_stage, height_stage, fusion in zip(self.rgb.layers, self.height.layers, self.fusions, strict=True):
-            rgb, height, fused, shared = fusion(self.run(rgb_stage, rgb), self.run(height_stage, height), shared)
-            maps.append(fused)
-        return tuple(maps)

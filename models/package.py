@@ -181,6 +181,14 @@ def _read(place: str, asked: str) -> tuple[bytes, bytes]:
     return found[0], found[1]
 
 
+def _summary(architecture: Mapping[str, Any]) -> str:
+    """What the network is, in a few words."""
+    backbone = architecture["backbone"]
+    encoders = [backbone[key]["type"] for key in ("encoder", "rgb", "height") if key in backbone]
+    joined = backbone.get("fusion", {}).get("type", architecture["decode_head"]["type"])
+    return f"{backbone['type']} of {' and '.join(encoders)}, {joined}, SegFormer head"
+
+
 def _describe(
     *,
     name: str,
@@ -208,7 +216,7 @@ def _describe(
     return {
         "format": FORMAT,
         "mlm:name": name,
-        "mlm:architecture": f"{architecture['backbone']['type']} + SegFormer head",
+        "mlm:architecture": _summary(architecture),
         "mlm:tasks": [TASK],
         "mlm:framework": "pytorch",
         "mlm:pretrained": False,

@@ -14,16 +14,35 @@ from mmseg.registry import MODELS
 from torch import nn
 
 from gridscribe.fusion.bottleneck import BottleneckFusion
-from gridscribe.models.head import LateralSegformerHead
-from gridscribe.models.mit import EarlyFusionMiT, TwoStreamMiT
+from gridscribe.fusion.cmx import CMXFusion
+from gridscribe.fusion.cross import CrossFusion
+from gridscribe.fusion.depth_attention import DepthAwareAttention
+from gridscribe.fusion.feature import FeatureFusion
+from gridscribe.fusion.geometry import GeometryAttention
+from gridscribe.fusion.token_exchange import TokenExchange
+from gridscribe.models.backbones import SingleStream, TwoStreams
+from gridscribe.models.encoders import HeightPyramid, LightEncoder, MiTEncoder, PatchPyramid, ResNetEncoder
+from gridscribe.models.head import LateFusionHead, LateralSegformerHead
 from gridscribe.models.preprocess import RGBHPreprocessor
 
 __all__ = [
     "BottleneckFusion",
-    "EarlyFusionMiT",
+    "CMXFusion",
+    "CrossFusion",
+    "DepthAwareAttention",
+    "FeatureFusion",
+    "GeometryAttention",
+    "HeightPyramid",
+    "LateFusionHead",
     "LateralSegformerHead",
+    "LightEncoder",
+    "MiTEncoder",
+    "PatchPyramid",
     "RGBHPreprocessor",
-    "TwoStreamMiT",
+    "ResNetEncoder",
+    "SingleStream",
+    "TokenExchange",
+    "TwoStreams",
     "build_segmentor",
 ]
 

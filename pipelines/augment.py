@@ -5,7 +5,7 @@ Pixels are float32: RGB [3, H, W] in 0..255, height [H, W] in metres with NaN = 
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -61,10 +61,16 @@ def blur_or_grain(rng: Rng, rgb: Float32) -> Float32:
     return rgb
 
 
+def missing_modality(rng: Rng, drop_height: float, drop_rgb: float) -> Literal["height", "rgb"] | None:
+    """What a crop goes without, with these probabilities: one of the two or neither, never both (so one draw for both)."""
+    drawn = rng.random()
+    if drawn < drop_height:
+        return "height"
+    return "rgb" if drawn >= 1 - drop_rgb else None
+
+
 def disturb_height(rng: Rng, height: Float32) -> Float32:
-    """Offset, scale, noise, a coarser grid, holes; now and then no height at all."""
-    if rng.random() < 0.04:
-        return np.full_like(height, np.nan)
+    """Offset, scale, noise, a coarser grid, holes."""
     height = height * np.float32(rng.normal(1, 0.04)) + np.float32(rng.normal(0, 0.2))
     rows, cols = height.shape
     kind = rng.random()

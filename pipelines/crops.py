@@ -1,4 +1,4 @@
-"""The training data set: endless random crops of generated scenes, each a function of (seed, index) alone."""
+"""The training data set: endless random crops of labelled images, each a function of (seed, index) alone."""
 
 from __future__ import annotations
 
@@ -12,18 +12,31 @@ from mmseg.registry import DATASETS
 from mmseg.structures import SegDataSample
 from torch.utils.data import Dataset
 
-from gridscribe.pipelines.augment import blank_border, blur_or_grain, disturb_height, recolour, resize, turn
-from gridscribe.pipelines.scene_files import CachedScene, cache_scenes
+from gridscribe.errors import InputError, UsageError
+from gridscribe.pipelines.augment import (
+    blank_border,
+    blur_or_grain,
+    disturb_height,
+    missing_modality,
+    recolour,
+    resize,
+    turn,
+)
+from gridscribe.pipelines.datasets import ANCHORS, CachedImage, Legend, cache_images, find_labelled
 
 
 @DATASETS.register_module()
-class SceneCrops(Dataset):
-    """Crops of the scenes in `data_root` for MMEngine's Runner.
+class LabelledCrops(Dataset):
+    """Crops of the images that `find_labelled(kind, data_root, split, **options)` finds, for MMEngine's Runner.
 
     Item i is `{"inputs": float32 [4, crop, crop], "data_samples": SegDataSample}`; inputs are R, G, B in 0..255 and height
-    in metres with NaN = missing (what `RGBHPreprocessor` takes). It depends on `seed` and i only, so a run that is
-    stopped and resumed sees the crops that it would have seen. Half of the crops are centred near a pixel of a class drawn
-    evenly from all, so that rare classes are seen as often as common ones. Scenes are decoded once into `cache`.
+    in metres with NaN = missing (what `RGBHPreprocessor` takes); labels are int64 with 255 = ignore. It depends on `seed` and
+    i only, so a run that is stopped and resumed sees the crops that it would have seen. With probability `balanced` a crop is
+    centred near a pixel of a class drawn evenly from all, so that rare classes are seen as often as common ones. Crops come
+    without height (all NaN) with probability `drop_height` and without RGB (all 0) with `drop_rgb`, never without both,
+    so that a network survives what is missing. Images are decoded once into `cache`.
+
+    Raises UsageError where options cannot be used, InputError where images or labels cannot be read.
     """
 
     def __init__(
@@ -32,19 +45,35 @@ class SceneCrops(Dataset):
         cache: str,
         classes: tuple[str, ...],
         palette: tuple[tuple[int, int, int], ...],
+        kind: str = "scenes",
+        split: str | None = None,
+        options: dict[str, Any] | None = None,
         crop: int = 256,
         zoom: tuple[float, float] = (0.7, 1.5),
         balanced: float = 0.5,
+        drop_height: float = 0.04,
+        drop_rgb: float = 0.0,
         seed: int = 0,
         length: int = 200_000,
     ) -> None:
-        self.metainfo = {"classes": tuple(classes), "palette": [list(c) for c in palette]}
+        if not (drop_height >= 0 and drop_rgb >= 0 and drop_height + drop_rgb <= 1):
+            raise UsageError(
+                f"drop_height={drop_height}, drop_rgb={drop_rgb}: probabilities are needed, together at most 1"
+            )
+        legend = Legend(tuple(classes), tuple(palette))
+        self.metainfo = {"classes": legend.classes, "palette": [list(c) for c in legend.palette]}
         self.crop, self.zoom, self.balanced, self.seed, self.length = crop, zoom, balanced, seed, length
-        self.scenes: list[CachedScene] = list(cache_scenes(Path(data_root), Path(cache), len(classes)))
+        self.drop_height, self.drop_rgb = drop_height, drop_rgb
+        found = find_labelled(kind, Path(data_root), split, legend=legend, **(options or {}))
+        self.scenes: list[CachedImage] = cache_images(found, Path(cache))
         self.holders = [
-            [s for s, scene in enumerate(self.scenes) if scene.anchors[k, 0, 0] >= 0] for k in range(len(classes))
+            [s for s, scene in enumerate(self.scenes) if k in scene.present] for k in range(len(legend.classes))
         ]
         self.present = [k for k, holders in enumerate(self.holders) if holders]
+        if not self.present:
+            raise InputError(
+                f"{data_root}: no pixel of its {len(found)} images has a label: nothing can be learnt from it"
+            )
 
     def __len__(self) -> int:
         return self.length
@@ -55,12 +84,12 @@ class SceneCrops(Dataset):
         if rng.random() < self.balanced:
             wanted = self.present[int(rng.integers(len(self.present)))]
             cached = self.scenes[self.holders[wanted][int(rng.integers(len(self.holders[wanted])))]]
-            near = cached.anchors[wanted, int(rng.integers(cached.anchors.shape[1]))] - rng.integers(0, side, 2)
+            near = cached.anchors[wanted, int(rng.integers(ANCHORS))] - rng.integers(0, side, 2)
         else:
             cached = self.scenes[int(rng.integers(len(self.scenes)))]
-            near = rng.integers(-side // 2, np.array(cached.scene.labels.shape))
+            near = rng.integers(-side // 2, np.array(cached.shape))
         scene = cached.scene
-        rows, cols = scene.labels.shape
+        rows, cols = cached.shape
         side = min(side, rows, cols)
         row, col = int(np.clip(near[0], 0, rows - side)), int(np.clip(near[1], 0, cols - side))
         box = (slice(row, row + side), slice(col, col + side))
@@ -71,7 +100,11 @@ class SceneCrops(Dataset):
             self.crop,
         )
         rgb, height, labels = turn(rng, rgb, height, labels)
-        rgb, height = blur_or_grain(rng, rgb), disturb_height(rng, height)
+        rgb = blur_or_grain(rng, rgb)
+        missing = missing_modality(rng, self.drop_height, self.drop_rgb)
+        height = np.full_like(height, np.nan) if missing == "height" else disturb_height(rng, height)
+        if missing == "rgb":
+            rgb = np.zeros_like(rgb)
         if rng.random() < 0.05:
             blank_border(rng, rgb, height, labels)
         sample = SegDataSample(gt_sem_seg=PixelData(data=torch.from_numpy(labels.astype(np.int64))[None]))

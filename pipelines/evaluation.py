@@ -1,8 +1,8 @@
-"""Scoring masks on labelled scenes: intersection over union per class, over all pixels of all scenes together."""
+"""Scoring masks on labelled images: intersection over union per class, over all pixels of all images together."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,11 +10,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from gridscribe.errors import UsageError
 from gridscribe.models.engines import SharedEngine, open_engine, resolve_engine
 from gridscribe.models.package import ModelPackage
 from gridscribe.pipelines.blend import BandBlender
+from gridscribe.pipelines.datasets import IGNORE, LabelledImage, Scene, find_labelled
 from gridscribe.pipelines.lattice import Lattice, reflect
-from gridscribe.pipelines.scene_files import IGNORE, Scene, find_scenes, read_scene
 from gridscribe.values import Window
 
 Predict = Callable[[Scene], NDArray[np.uint8]]
@@ -28,6 +29,8 @@ class Scores:
     """[classes, classes]: pixels of true class (row) that were given a class (column)."""
     names: tuple[str, ...]
     scenes: int
+    ignored_in_mean: tuple[int, ...] = (0,)
+    """Classes that `miou_without_other` leaves out."""
 
     @property
     def iou(self) -> NDArray[np.float64]:
@@ -43,8 +46,8 @@ class Scores:
 
     @property
     def miou_without_other(self) -> float:
-        """Mean over classes 1 and up: what the GAMUS tables report (class 0 is "other")."""
-        return float(np.nanmean(self.iou[1:]))
+        """Mean over the classes that published tables report: all but GAMUS's class 0 ("other"), ISPRS's clutter, ..."""
+        return float(np.nanmean(np.delete(self.iou, self.ignored_in_mean)))
 
     @property
     def accuracy(self) -> float:
@@ -91,19 +94,28 @@ def predict_scene(scene: Scene, engine: SharedEngine, package: ModelPackage) -> 
     return mask
 
 
-def score(predict: Predict, folder: Path, names: tuple[str, ...]) -> Scores:
-    """Scores of any way to get a mask of a scene, on every scene of `folder`."""
-    total = np.zeros((len(names), len(names)), np.int64)
-    files = find_scenes(folder)
-    for one in files:
-        scene = read_scene(one)
-        total += confusion(scene.labels, predict(scene), len(names))
-    return Scores(total, names, len(files))
+def score(predict: Predict, data: Path | Sequence[LabelledImage], names: tuple[str, ...]) -> Scores:
+    """Scores of any way to get a mask of a scene, on every image of `data`: labelled images, or a folder of generated scenes.
 
-
-def evaluate(package: ModelPackage, folder: Path, engine_name: str = "auto") -> Scores:
-    """Scores of a package, as stored, on every scene of `folder`."""
-    with SharedEngine(open_engine(resolve_engine(engine_name, package), package)) as engine:
-        return score(
-            lambda scene: predict_scene(scene, engine, package), folder, tuple(c.name for c in package.classes)
+    Raises UsageError where `names`, the classes of the masks, are not those of the labels.
+    """
+    images = find_labelled("scenes", data) if isinstance(data, Path) else data
+    if not images:
+        raise UsageError("no image to score on")
+    legend = images[0].legend
+    if names != legend.classes:
+        raise UsageError(
+            f"masks of classes {list(names)} cannot be scored on labels of {list(legend.classes)}: use data with the model's "
+            "classes, in their order"
         )
+    total = np.zeros((len(names), len(names)), np.int64)
+    for image in images:
+        scene = image.read()
+        total += confusion(scene.labels, predict(scene), len(names))
+    return Scores(total, names, len(images), legend.ignored_in_mean)
+
+
+def evaluate(package: ModelPackage, data: Path | Sequence[LabelledImage], engine_name: str = "auto") -> Scores:
+    """Scores of a package, as stored, on every image of `data` (see `score`)."""
+    with SharedEngine(open_engine(resolve_engine(engine_name, package), package)) as engine:
+        return score(lambda scene: predict_scene(scene, engine, package), data, tuple(c.name for c in package.classes))

@@ -32,12 +32,13 @@ STEPS = 2400
 SHORT_STEPS = 300
 """Steps of the comparison: all of its networks have this same budget."""
 
-CONFIGS = {
-    "scenes": "timf_mit-b0_scenes",
-    "both": "timf_mit-b0_scenes",
-    "rgb": "rgb_mit-b0_scenes",
-    "height": "height_mit-b0_scenes",
+COMPARED: dict[str, dict[str, Any]] = {
+    "scenes": {},
+    "both": {},
+    "rgb": {"model.data_preprocessor.use": ("rgb",)},
+    "height": {"model.data_preprocessor.use": ("height",)},
 }
+"""Changes to the config `scenes`."""
 
 
 def make_scenes(work_dir: Path) -> tuple[Path, Path]:
@@ -51,13 +52,21 @@ def make_scenes(work_dir: Path) -> tuple[Path, Path]:
 
 
 def run(kind: str, work_dir: Path, steps: int | None = None) -> dict[str, Any]:
-    """Train one of `CONFIGS` (or "pixels") and score it on the held-out scenes; returns the scores."""
+    """Train one of `COMPARED` (or "pixels") and score it on the held-out scenes; returns the scores."""
     data, held_out = make_scenes(work_dir)
     if kind == "pixels":
         names = tuple(c.name for c in CLASSES)
         return score(train_pixel_classifier(data, len(names)), held_out, names).to_json()
     steps = steps or (STEPS if kind == "scenes" else SHORT_STEPS)
-    package = train(CONFIGS[kind], work_dir / kind, data=data, held_out=held_out, steps=steps, threads=os.cpu_count())
+    package = train(
+        "scenes",
+        work_dir / kind,
+        data=data,
+        held_out=held_out,
+        steps=steps,
+        threads=os.cpu_count(),
+        cfg_options=COMPARED[kind],
+    )
     if kind == "scenes":
         shutil.copytree(work_dir / kind / "package", SHIPPED / "scenes", dirs_exist_ok=True)
     return {**package.metrics, "steps": steps}
@@ -74,7 +83,7 @@ def main() -> None:
     )
     parser.add_argument("--work-dir", type=Path, default=Path("work_dirs/demo"))
     parser.add_argument(
-        "--only", choices=[*CONFIGS, "pixels"], action="append", help="default: the shipped model alone"
+        "--only", choices=[*COMPARED, "pixels"], action="append", help="default: the shipped model alone"
     )
     parser.add_argument("--steps", type=int)
     options = parser.parse_args()

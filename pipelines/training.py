@@ -22,6 +22,7 @@ from gridscribe.models.architecture import inference_architecture
 from gridscribe.models.package import ClassInfo, ModelPackage, save_package, with_metrics
 from gridscribe.models.weights import network_state, read_checkpoint
 from gridscribe.pipelines.precision import training_precision
+from gridscribe.pipelines.recipes import config_path
 
 
 class CheckedRunner(Runner):
@@ -53,21 +54,6 @@ class _Progress(logging.Filter):
     def filter(self, record: logging.LogRecord) -> bool:
         text = record.getMessage()
         return record.levelno > logging.INFO or "Iter(train)" in text or "checkpoint" in text
-
-
-def config_path(name: str | Path) -> Path:
-    """The config file that `name` means: a path, or the name of one in `configs/segmentation/` without `.py`."""
-    import gridscribe.configs
-
-    path = Path(name)
-    if path.suffix == ".py" and path.is_file():
-        return path
-    folder = Path(gridscribe.configs.__path__[0]) / "segmentation"
-    shipped = folder / f"{path.name.removesuffix('.py')}.py"
-    if shipped.is_file():
-        return shipped
-    names = ", ".join(sorted(p.stem for p in folder.glob("*.py") if p.stem != "__init__"))
-    raise UsageError(f"training config {str(name)!r}: neither a .py file nor one of {names}")
 
 
 def load_config(

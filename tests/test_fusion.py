@@ -72,7 +72,7 @@ def maps(channels: int = 12, rows: int = 3, cols: int = 5) -> tuple[Tensor, Tens
 
 def test_untrained_bottleneck_leaves_both_streams_alone() -> None:
     rgb, height = maps()
-    module = BottleneckFusion(StageShape(0, 12, 1, None))
+    module = BottleneckFusion(StageShape(0, 12, 12, 1, None))
     found = module(rgb, height, None)
     torch.testing.assert_close(found.rgb, rgb)
     torch.testing.assert_close(found.height, height)
@@ -83,7 +83,7 @@ def test_untrained_bottleneck_leaves_both_streams_alone() -> None:
 
 def test_bottleneck_equals_its_description() -> None:
     rgb, height = maps()
-    module = lively(StageShape(1, 12, 2, 6))
+    module = lively(StageShape(1, 12, 12, 2, 6))
     carried = torch.randn(2, 3, 6)
     found = module(rgb, height, carried)
 
@@ -109,24 +109,26 @@ def test_bottleneck_equals_its_description() -> None:
 
 def test_tokens_are_the_only_way_between_streams() -> None:
     rgb, height = maps()
-    module = lively(StageShape(0, 12, 1, None))
+    module = lively(StageShape(0, 12, 12, 1, None))
     with torch.no_grad():
         module.gather_height.value.weight.zero_()
         module.gather_height.value.bias.zero_()
     torch.testing.assert_close(module(rgb, height, None).rgb, module(rgb, height.flip(-1) * 3, None).rgb)
-    assert not torch.allclose(lively(StageShape(0, 12, 1, None))(rgb, height, None).rgb, module(rgb, height, None).rgb)
+    assert not torch.allclose(
+        lively(StageShape(0, 12, 12, 1, None))(rgb, height, None).rgb, module(rgb, height, None).rgb
+    )
 
 
 def test_one_window_does_not_see_another_of_its_batch() -> None:
     rgb, height = maps()
-    module = lively(StageShape(0, 12, 1, None))
+    module = lively(StageShape(0, 12, 12, 1, None))
     together, alone = module(rgb, height, None), module(rgb[1:], height[1:], None)
     torch.testing.assert_close(together.fused[1:], alone.fused, atol=1e-6, rtol=1e-6)
 
 
 def test_all_of_the_bottleneck_learns_once_its_gates_are_open() -> None:
     rgb, height = maps()
-    module = lively(StageShape(0, 12, 1, None))
+    module = lively(StageShape(0, 12, 12, 1, None))
     module(rgb, height, None).fused.square().mean().backward()
     still = {n for n, p in module.named_parameters() if p.grad is None or not p.grad.abs().max() > 0}
     # a key's bias shifts all scores of a query alike: it cannot matter in either attention's softmax over keys

@@ -15,7 +15,7 @@ from gridscribe.models.inference import Predictor
 from gridscribe.models.mit import run_stage, run_stage_plainly
 from gridscribe.models.preprocess import RGBHPreprocessor
 from gridscribe.models.segmentor import build_segmentor
-from tests.tiny import ARCHITECTURE
+from tests.tiny import ARCHITECTURE, ENCODER
 
 torch.set_num_threads(1)
 NAN = float("nan")
@@ -160,7 +160,7 @@ def window(size: int = 64, batch: int = 2) -> torch.Tensor:
 
 
 EARLY = deepcopy(ARCHITECTURE)
-EARLY["backbone"] = {k: v for k, v in EARLY["backbone"].items() if k != "fusion"} | {"type": "EarlyFusionMiT"}
+EARLY["backbone"] = {"type": "SingleStream", "encoder": ENCODER}
 
 
 @pytest.mark.parametrize("architecture", [ARCHITECTURE, EARLY], ids=["timf", "early"])

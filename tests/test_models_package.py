@@ -121,16 +121,16 @@ def test_digest_follows_content_and_not_layout(folder: Path) -> None:
         ),
         (("mlm:output", "0", "classification:classes", "0"), {"value": 0, "name": "a", "color_hint": "red"}, "RRGGBB"),
         (("gridscribe", "architecture", "type"), "Sequential", "Sequential"),
-        (("gridscribe", "architecture", "backbone", "type"), "ResNet", "TwoStreamMiT, EarlyFusionMiT"),
+        (("gridscribe", "architecture", "backbone", "type"), "ResNet", "TwoStreams, SingleStream"),
         (("gridscribe", "architecture", "backbone", "type"), "mmpretrain.ViT", "mmpretrain.ViT"),
         (("gridscribe", "architecture", "backbone", "init_cfg"), {"type": "Pretrained", "checkpoint": "x"}, "init_cfg"),
-        (("gridscribe", "architecture", "backbone", "with_cp"), True, "with_cp=True: not allowed"),
+        (("gridscribe", "architecture", "backbone", "rgb", "with_cp"), True, "with_cp=True: not allowed"),
         (("gridscribe", "architecture", "pretrained"), "http://127.0.0.1/x.pth", "pretrained"),
         (("gridscribe", "architecture", "backbone", "fusion"), "BottleneckFusion", "fusion.type"),
-        (("gridscribe", "architecture", "backbone", "embed_dims"), 10**9, "at most 4096"),
-        (("gridscribe", "architecture", "backbone", "embed_dims"), float("nan"), "at most 4096"),
-        (("gridscribe", "architecture", "backbone", "num_layers"), [4096, 1, 1, 1], "layers in all"),
-        (("gridscribe", "architecture", "backbone", "num_heads"), [1] * 17, "17 entries"),
+        (("gridscribe", "architecture", "backbone", "rgb", "embed_dims"), 10**9, "at most 4096"),
+        (("gridscribe", "architecture", "backbone", "rgb", "embed_dims"), float("nan"), "at most 4096"),
+        (("gridscribe", "architecture", "backbone", "height", "num_layers"), [4096, 1, 1, 1], "layers in all"),
+        (("gridscribe", "architecture", "backbone", "rgb", "num_heads"), [1] * 17, "17 entries"),
         (("gridscribe", "architecture", "data_preprocessor", "use"), ["__import__"], "__import__"),
         (("gridscribe", "architecture", "decode_head", "num_classes"), "4", "only the words"),
         (("gridscribe", "architecture", "decode_head", "norm_cfg"), {"type": "SyncBN"}, "SyncBN"),
@@ -245,7 +245,7 @@ def test_training_configs_become_package_architectures() -> None:
     model = deepcopy(ARCHITECTURE)
     model["test_cfg"] = {"mode": "whole"}
     model["decode_head"]["loss_decode"] = {"type": "CrossEntropyLoss"}
-    model["backbone"]["num_heads"] = (1, 1, 2, 2)
+    model["backbone"]["rgb"]["num_heads"] = (1, 1, 2, 2)
     found = inference_architecture(model)
     assert found == ARCHITECTURE
     check_architecture(found, "test")

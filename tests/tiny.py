@@ -14,6 +14,14 @@ CLASSES = tuple(
     ClassInfo(k, name, (40 * k, 255 - 40 * k, 90)) for k, name in enumerate(("other", "ground", "roof", "tree"))
 )
 
+ENCODER = {
+    "type": "MiTEncoder",
+    "embed_dims": 8,
+    "num_layers": [1, 1, 1, 1],
+    "num_heads": [1, 1, 2, 2],
+    "sr_ratios": [8, 4, 2, 1],
+}
+
 ARCHITECTURE = {
     "type": "EncoderDecoder",
     "data_preprocessor": {
@@ -25,11 +33,9 @@ ARCHITECTURE = {
         "height_range": [-2.0, 60.0],
     },
     "backbone": {
-        "type": "TwoStreamMiT",
-        "embed_dims": 8,
-        "num_layers": [1, 1, 1, 1],
-        "num_heads": [1, 1, 2, 2],
-        "sr_ratios": [8, 4, 2, 1],
+        "type": "TwoStreams",
+        "rgb": ENCODER,
+        "height": ENCODER,
         "fusion": {"type": "BottleneckFusion", "tokens": 2, "width": 8},
     },
     "decode_head": {

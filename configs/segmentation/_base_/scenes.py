@@ -10,7 +10,8 @@ train_dataloader = dict(
     sampler=dict(type="InfiniteSampler", shuffle=False),  # the data set is random by itself, and resumable so
     collate_fn=dict(type="pseudo_collate"),
     dataset=dict(
-        type="SceneCrops",
+        type="LabelledCrops",
+        kind="scenes",
         data_root="scenes",
         cache="scenes-cache",
         crop=256,
