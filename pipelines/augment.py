@@ -12,10 +12,10 @@ import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
 
+from gridscribe.pipelines.datasets.legends import IGNORE
+
 Float32 = NDArray[np.float32]
 Rng = np.random.Generator
-
-IGNORE = 255
 
 
 def resize(

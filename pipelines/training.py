@@ -9,7 +9,7 @@ from the last checkpoint. On a CPU, start it with the variables of `gridscribe.m
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,8 +21,9 @@ from gridscribe.errors import UsageError
 from gridscribe.models.architecture import inference_architecture
 from gridscribe.models.package import ClassInfo, ModelPackage, save_package, with_metrics
 from gridscribe.models.weights import network_state, read_checkpoint
+from gridscribe.pipelines.datasets.recipe import with_data
 from gridscribe.pipelines.precision import training_precision
-from gridscribe.pipelines.recipes import config_path
+from gridscribe.pipelines.recipes import config_path, with_encoders
 
 
 class CheckedRunner(Runner):
@@ -61,12 +62,23 @@ def load_config(
     *,
     data: Path,
     work_dir: Path,
+    kind: str | Path | None = None,
+    encoders: Sequence[str] = (),
+    cache: Path | None = None,
     steps: int | None = None,
     seed: int | None = None,
     cfg_options: Mapping[str, Any] | None = None,
 ) -> Config:
-    """The config with data, folders, length and seed filled in; `cfg_options` (dotted keys) are merged first."""
+    """The config with data, encoders, folders, length and seed filled in; `cfg_options` (dotted keys) are merged before.
+
+    `kind` of data (see `with_data`) and `encoders` (one name, or RGB's and height's; see `with_encoders`) are the config's own
+    unless given. `cache` holds decoded images and may be shared by runs; default: in `work_dir`.
+    """
     config = Config.fromfile(str(config_path(name)))
+    if kind is not None:
+        with_data(config, kind)
+    if encoders:
+        with_encoders(config, *encoders)
     if cfg_options:
         config.merge_from_dict(dict(cfg_options))
     if steps is not None:
@@ -75,7 +87,7 @@ def load_config(
         config.randomness.seed = seed
     config.work_dir = str(work_dir)
     crops = config.train_dataloader.dataset
-    crops.data_root, crops.cache, crops.seed = str(data), str(work_dir / "scenes-cache"), config.randomness.seed
+    crops.data_root, crops.cache, crops.seed = str(data), str(cache or work_dir / "cache"), config.randomness.seed
     return config
 
 
@@ -85,18 +97,16 @@ def train(
     *,
     data: Path,
     held_out: Path | None = None,
-    steps: int | None = None,
-    seed: int | None = None,
     threads: int | None = None,
-    cfg_options: Mapping[str, Any] | None = None,
+    **options: Any,
 ) -> ModelPackage:
-    """Train and package: returns the package written to `work_dir/package`.
+    """Train and package: returns the package written to `work_dir/package`. `options` are those of `load_config`.
 
     Goes on from the last checkpoint in `work_dir` if there is one. With `held_out` (a folder of scenes), the package is read
     back as stored (float16) and scored there; the scores stand in its `metrics`. Raises UsageError for a config that cannot
     be found or used, InputError for a folder without scenes, ModelError for a checkpoint that is not plain data.
     """
-    config = load_config(config_name, data=data, work_dir=work_dir, steps=steps, seed=seed, cfg_options=cfg_options)
+    config = load_config(config_name, data=data, work_dir=work_dir, **options)
     if threads is not None:
         torch.set_num_threads(threads)
     config.resume = True

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from rasterio.transform import Affine
 
 import gridscribe.configs
 from gridscribe.errors import ChangedError, GridscribeError, InputError, UnpairedError, UnreadableError, UsageError
+from gridscribe.ingest.scenes import write_scenes
 from gridscribe.pipelines.augment import missing_modality
 from gridscribe.pipelines.crops import LabelledCrops
 from gridscribe.pipelines.datasets import (
@@ -550,8 +552,32 @@ def test_only_whole_images_are_in_the_cache(tmp_path: Path, monkeypatch: pytest.
         (cached,) = cache_images(images, tmp_path / "c")
     np.testing.assert_array_equal(cached.scene.labels, labels)
     assert [p.name for p in (tmp_path / "c").iterdir()] == [cached.folder.name]
+
+    def fill_the_disk(image: LabelledImage, folder: Path) -> None:
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(cache, "_decode", fill_the_disk)
+        with pytest.raises(UsageError, match="pixels of a cannot be written: No space left on device: free space"):
+            cache_images(images, tmp_path / "d")
     monkeypatch.setattr(cache, "_decode", die)  # nothing is decoded twice
     assert cache_images(images, tmp_path / "c") == [cached]
+
+
+def test_more_images_than_file_handles(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    resource = pytest.importorskip("resource")
+    for k in range(60):
+        write_scene(tmp_path / "s", f"{k:03}", np.full((8, 9), k % 7, np.uint8))
+    cached = cache_images(find_labelled("scenes", tmp_path / "s"), tmp_path / "c")
+    monkeypatch.setattr(cache, "_mapped", lru_cache(maxsize=8)(cache._mapped.__wrapped__))
+    highest = max(int(path.name) for path in Path("/proc/self/fd").iterdir())
+    limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (highest + 20, limits[1]))
+    try:
+        for _ in range(2):
+            assert [int(one.scene.labels[3, 3]) for one in cached] == [k % 7 for k in range(60)]
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, limits)
 
 
 # --- crops ---
@@ -711,9 +737,12 @@ def test_data_of_ones_own_is_named_in_a_config(tmp_path: Path) -> None:
 
 
 def test_a_gamus_folder_is_trained_and_scored_on(tmp_path: Path) -> None:
-    for split, seeds in (("train", (0, 1)), ("test", (2,))):
-        for seed in seeds:
-            write_gamus(tmp_path / "gamus", split, f"DC_{seed}", blocks(seed, 7), seed=seed)
+    write_scenes(tmp_path / "scenes", 3, 11, 128, (0.3, 0.36))
+    for k, image in enumerate(find_labelled("scenes", tmp_path / "scenes")):
+        scene, split = image.read(), ("train", "train", "test")[k]
+        write_h5(tmp_path / f"gamus/images/{split}/DC_{k}_RGB.h5", np.moveaxis(scene.rgb, 0, -1))
+        write_h5(tmp_path / f"gamus/heights/{split}/DC_{k}_AGL.h5", scene.height)
+        write_h5(tmp_path / f"gamus/classes/{split}/DC_{k}_CLS.h5", scene.labels)
     package = train(
         "timf",
         tmp_path / "work",
@@ -732,7 +761,7 @@ def test_a_gamus_folder_is_trained_and_scored_on(tmp_path: Path) -> None:
     )
     assert package.training["scenes"] == 2
     scores = evaluate(package, find_labelled("gamus", tmp_path / "gamus", "test"), engine_name="torch")
-    assert scores.confusion.sum() == SIZE**2
+    assert scores.confusion.sum() == 128**2
     assert scores.names == GAMUS.classes
 
 

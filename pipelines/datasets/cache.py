@@ -14,11 +14,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, BinaryIO, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from gridscribe.errors import UsageError
 from gridscribe.ingest.identity import slug
 from gridscribe.pipelines.datasets.labelled import LabelledImage, Scene, open_labelled
 from gridscribe.values import Window
@@ -53,7 +54,7 @@ class CachedImage:
 
     @property
     def scene(self) -> Scene:
-        """Its pixels, read-only and mapped; height is float16."""
+        """Its pixels, read-only and mapped; height is float16: to the centimetre up to 16 m, to 6 cm up to 128 m."""
         views = _mapped(self.folder, self.shape, self.classes)
         return Scene(views.rgb, views.height, views.labels)
 
@@ -68,7 +69,7 @@ def cache_images(images: Sequence[LabelledImage], cache: Path) -> list[CachedIma
 
     An image's folder is named by its identity and appears whole, by renaming, or not at all: a process that is killed leaves
     nothing that another takes for complete, and two that write the same image do not disturb each other. Raises
-    InputError where an image cannot be read.
+    InputError where an image cannot be read, UsageError where `cache` cannot be written.
     """
     cache.mkdir(parents=True, exist_ok=True)
     return [_cached(image, cache / f"{slug(image.id)}-{image.identity}") for image in images]
@@ -81,9 +82,12 @@ def _cached(image: LabelledImage, folder: Path) -> CachedImage:
         try:
             _decode(image, part)
             os.rename(part, folder)  # noqa: PTH104 - fails where the folder is there; that of a Path says the same
-        except OSError:
+        except OSError as exc:
             if not folder.is_dir():  # else another process was faster
-                raise
+                raise UsageError(
+                    f"{folder.parent}: decoded pixels of {image.id} cannot be written: {exc.strerror}: free space, or choose "
+                    "another folder for the cache"
+                ) from exc
         finally:
             shutil.rmtree(part, ignore_errors=True)
     facts = json.loads((folder / _FACTS).read_text())
@@ -92,14 +96,8 @@ def _cached(image: LabelledImage, folder: Path) -> CachedImage:
 
 @lru_cache(maxsize=_MAPPED)
 def _mapped(folder: Path, shape: tuple[int, int], classes: int) -> _Views:
-    return _views(np.memmap(folder / _PIXELS, np.uint8, "r"), shape, classes)
-
-
-def _views(data: NDArray[np.uint8], shape: tuple[int, int], classes: int) -> _Views:
-    """The parts of a file of pixels."""
-    area = shape[0] * shape[1]
-    ends = np.cumsum([4 * classes * ANCHORS * 2, 2 * area, 3 * area])
-    anchors, height, rgb, labels = np.split(data, ends)
+    data = np.memmap(folder / _PIXELS, np.uint8, "r")
+    anchors, height, rgb, labels, _ = np.split(data, _ends(shape, classes))
     return _Views(
         anchors.view(np.int32).reshape(classes, ANCHORS, 2),
         height.view(np.float16).reshape(shape),
@@ -108,24 +106,40 @@ def _views(data: NDArray[np.uint8], shape: tuple[int, int], classes: int) -> _Vi
     )
 
 
+def _ends(shape: tuple[int, int], classes: int) -> list[int]:
+    """Where the parts of a file of pixels end, in bytes."""
+    area = shape[0] * shape[1]
+    anchors = 4 * classes * ANCHORS * 2
+    return [anchors, anchors + 2 * area, anchors + 5 * area, anchors + 6 * area]
+
+
 def _decode(image: LabelledImage, folder: Path) -> None:
-    rows, cols = image.image.grid.shape
+    shape = rows, cols = image.image.grid.shape
     classes = len(image.legend.classes)
-    data = np.memmap(folder / _PIXELS, np.uint8, "w+", shape=4 * classes * ANCHORS * 2 + 6 * rows * cols)
-    views = _views(data, (rows, cols), classes)
+    at_height, at_rgb, at_labels, _ = _ends(shape, classes)
     counts = []
-    with open_labelled(image) as reader:
-        for row in range(0, rows, _BAND):
-            window = Window(row, 0, min(_BAND, rows - row), cols)
-            scene = reader.read(window)
-            box = window.slices()
-            views.rgb[(slice(None), *box)], views.height[box], views.labels[box] = scene.rgb, scene.height, scene.labels
-            counts.append(np.bincount(scene.labels.reshape(-1), minlength=classes)[:classes])
-    per_band = np.array(counts)
-    views.anchors[:] = _anchors(views.labels, per_band)
-    data.flush()
+    # written, not mapped: on a full disk a write fails, a map ends the process
+    with (folder / _PIXELS).open("w+b") as file:
+        with open_labelled(image) as reader:
+            for row in range(0, rows, _BAND):
+                scene = reader.read(Window(row, 0, min(_BAND, rows - row), cols))
+                first = row * cols
+                _put(file, at_height + 2 * first, scene.height.astype(np.float16))
+                for k, band in enumerate(scene.rgb):
+                    _put(file, at_rgb + k * rows * cols + first, band)
+                _put(file, at_labels + first, scene.labels)
+                counts.append(np.bincount(scene.labels.reshape(-1), minlength=classes)[:classes])
+        file.flush()
+        per_band = np.array(counts)
+        labels = np.memmap(file, np.uint8, "r", at_labels, shape)
+        _put(file, 0, _anchors(labels, per_band))
     present = np.flatnonzero(per_band.sum(axis=0)).tolist()
     (folder / _FACTS).write_text(json.dumps({"shape": [rows, cols], "classes": classes, "present": present}))
+
+
+def _put(file: BinaryIO, at: int, values: NDArray[Any]) -> None:
+    file.seek(at)
+    file.write(values.tobytes())
 
 
 def _anchors(labels: NDArray[np.uint8], counts: NDArray[np.int64]) -> NDArray[np.int32]:

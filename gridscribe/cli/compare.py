@@ -1,0 +1,90 @@
+"""`gridscribe compare`: the fusion benchmark."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import click
+
+STRATEGIES = "rgb height early feature late cross timf cmx edft cmnext tokenfusion dformer"
+
+
+@click.command("compare")
+@click.option(
+    "--data", type=click.Path(exists=True, file_okay=False, path_type=Path), required=True, help="Folder to train on."
+)
+@click.option(
+    "--held-out",
+    type=click.Path(exists=True, file_okay=False, path_type=Path),
+    required=True,
+    help="Folder to score on.",
+)
+@click.option(
+    "--output", type=click.Path(file_okay=False, path_type=Path), required=True, help="Results and table go here."
+)
+@click.option(
+    "--kind", default="scenes", show_default=True, help="scenes, gamus, isprs, flair, or a config file of data."
+)
+@click.option(
+    "--strategies", default=STRATEGIES, show_default=True, help="Names of training configs, separated by spaces."
+)
+@click.option(
+    "--encoders",
+    default="mit-b0",
+    show_default=True,
+    help="Separated by spaces; RGB+HEIGHT for two kinds, as resnet18+mit-b0.",
+)
+@click.option("--seeds", type=click.IntRange(min=1), default=3, show_default=True, help="Seeds 0..N-1 of each.")
+@click.option("--steps", type=click.IntRange(min=2), default=1000, show_default=True)
+@click.option(
+    "--crop", type=click.IntRange(min=32), default=128, show_default=True, help="Pixels a side of a training crop."
+)
+@click.option("--batch", type=click.IntRange(min=2), default=8, show_default=True)
+@click.option(
+    "--precision", type=click.Choice(["auto", "float32", "bfloat16"]), default="float32", show_default=True,
+    help="float32 is the same on every machine.",
+)  # fmt: skip
+@click.option("--jobs", type=click.IntRange(min=1), default=1, show_default=True, help="Runs side by side.")
+@click.option("--threads", type=click.IntRange(min=1), default=1, show_default=True, help="CPU threads of each run.")
+@click.option("--json", "as_json", is_flag=True, help="One JSON document on stdout.")
+def command(
+    data: Path,
+    held_out: Path,
+    output: Path,
+    kind: str,
+    strategies: str,
+    encoders: str,
+    seeds: int,
+    steps: int,
+    crop: int,
+    batch: int,
+    precision: str,
+    jobs: int,
+    threads: int,
+    as_json: bool,
+) -> None:
+    """Train and score fusion strategies with one budget, and write one table.
+
+    \b
+      gridscribe scenes train --count 240 --seed 1001 --size 768 && gridscribe scenes held --count 24 --seed 2002 --size 768
+      gridscribe compare --data train --held-out held --output benchmark --strategies "rgb early timf" --jobs 2
+
+    Each run leaves a small JSON in OUTPUT/runs; stop it and start it again: what is there is not run again. The table stands in
+    OUTPUT/benchmark.md and OUTPUT/benchmark.json.
+    """
+    from gridscribe.pipelines.benchmark_table import markdown, summarise
+    from gridscribe.pipelines.compare import Budget, compare, plan_runs
+    from gridscribe.progress import reporter
+
+    budget = Budget(str(data), str(held_out), kind, steps, crop, batch, precision, threads)
+    runs = plan_runs(strategies.split(), [pair.split("+") for pair in encoders.split()], range(seeds), budget)
+    report, results = reporter(), []
+    for run, result in compare(runs, output, jobs):
+        results.append(result)
+        scores = result["metrics"]
+        report.say(f"{len(results)}/{len(runs)} {run.name}: mIoU {scores['miou']:.3f}, {result['seconds']:.0f} s")
+        rows = summarise(results)
+        (output / "benchmark.md").write_text(markdown(rows))
+        (output / "benchmark.json").write_text(json.dumps({"rows": rows, "runs": results}, indent=1) + "\n")
+    click.echo(json.dumps({"rows": rows}) if as_json else markdown(rows))

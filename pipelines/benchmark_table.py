@@ -1,0 +1,79 @@
+"""The table of a comparison: a row per strategy and encoders, the mean over seeds and its spread."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Sequence
+from typing import Any
+
+FLAT = 0.02
+"""Relative fall of the loss over the last fifth of a curve below which it counts as flat."""
+
+
+def summarise(results: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """A row per (strategy, encoders) in order of the mean mIoU without class 0: means, spreads (sample standard deviation,
+    None for one seed), cost, and whether the training curves had flattened."""
+    groups: dict[tuple[str, str], list[dict[str, Any]]] = {}
+    for result in results:
+        groups.setdefault((result["strategy"], " + ".join(result["encoders"])), []).append(result)
+    rows = []
+    for (strategy, encoders), group in groups.items():
+        scores = [one["metrics"]["miou_without_other"] for one in group]
+        names = group[0]["metrics"]["iou"]
+        rows.append(
+            {
+                "strategy": strategy,
+                "encoders": encoders,
+                "seeds": sorted(one["seed"] for one in group),
+                "miou": round(statistics.fmean(one["metrics"]["miou"] for one in group), 4),
+                "miou_without_other": round(statistics.fmean(scores), 4),
+                "spread": round(statistics.stdev(scores), 4) if len(scores) > 1 else None,
+                "iou": {
+                    name: round(statistics.fmean(one["metrics"]["iou"][name] for one in group), 3) for name in names
+                },
+                "parameters": group[0]["parameters"],
+                "gigaflops": group[0]["gigaflops"],
+                "windows_per_second": statistics.median(one["windows_per_second"] for one in group),
+                "flat": all(is_flat(one["curve"]) for one in group),
+            }
+        )
+    return sorted(rows, key=lambda row: -row["miou_without_other"])
+
+
+def is_flat(curve: Sequence[Sequence[float]]) -> bool:
+    """Whether the loss fell by less than `FLAT` of itself from the fourth to the last fifth of training."""
+    fifth = len(curve) // 5
+    if fifth == 0:
+        return False
+    before = statistics.fmean(loss for _, loss in curve[-2 * fifth : -fifth])
+    after = statistics.fmean(loss for _, loss in curve[-fifth:])
+    return after > before * (1 - FLAT)
+
+
+def markdown(rows: Sequence[dict[str, Any]]) -> str:
+    """The rows as a Markdown table."""
+    names = list(rows[0]["iou"]) if rows else []
+    head = ["strategy", "encoders", "mIoU 1..", "mIoU", *names, "M params", "GFLOP / window", "windows / s", "seeds"]
+    lines = ["| " + " | ".join(head) + " |", "|" + "---|" * len(head)]
+    for row in rows:
+        spread = "" if row["spread"] is None else f" ± {row['spread']:.3f}"
+        cells = [
+            row["strategy"],
+            row["encoders"],
+            f"{row['miou_without_other']:.3f}{spread}",
+            f"{row['miou']:.3f}",
+            *(f"{row['iou'][name]:.2f}" for name in names),
+            f"{row['parameters'] / 1e6:.1f}",
+            f"{row['gigaflops']:.1f}",
+            f"{row['windows_per_second']:.1f}",
+            str(len(row["seeds"])),
+        ]
+        lines.append("| " + " | ".join(cells) + " |")
+    notes = [
+        "",
+        "mIoU 1.. leaves class 0 out, as GAMUS's tables do; ± is the standard deviation over seeds. GFLOP and windows: one window"
+        " of the package's size, two operations per multiply-add, by the engine that a job would use.",
+    ]
+    if rows and not all(row["flat"] for row in rows):
+        notes.append("At equal small budget: the training loss of some rows was still falling when training ended.")
+    return "\n".join(lines + notes) + "\n"

@@ -1,0 +1,231 @@
+"""The fusion benchmark: strategies x encoders x seeds on one data set with one budget, a JSON per run, one table.
+
+Every run is a process of its own (`python -m gridscribe.pipelines.compare RUN.json`), so that several can go side by side
+with their own threads and that nothing of one is left over in the next. A run whose result is there is not run again.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+from gridscribe.canonical import canonical_json, sha256
+from gridscribe.errors import GridscribeError, UsageError
+from gridscribe.models.engines import malloc_environment
+
+CURVE_POINTS = 20
+SPEED_WINDOWS = 8
+
+
+@dataclass(frozen=True, slots=True)
+class Budget:
+    """What all runs of a comparison share."""
+
+    data: str
+    held_out: str
+    kind: str
+    steps: int
+    crop: int
+    batch: int
+    precision: str
+    threads: int
+
+    def options(self) -> dict[str, Any]:
+        """As changes to a training config."""
+        return {
+            "train_dataloader.dataset.crop": self.crop,
+            "train_dataloader.batch_size": self.batch,
+            "optim_wrapper.precision": self.precision,
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """One row's worth of training."""
+
+    strategy: str
+    encoders: tuple[str, ...]
+    seed: int
+    budget: Budget
+
+    @property
+    def name(self) -> str:
+        """Names the result: readable, and different where anything is."""
+        settings = sha256(canonical_json(asdict(self)))[:8]
+        return f"{self.strategy}_{'+'.join(self.encoders)}_seed{self.seed}-{settings}"
+
+
+def plan_runs(
+    strategies: Sequence[str], encoders: Sequence[Sequence[str]], seeds: Sequence[int], budget: Budget
+) -> list[Run]:
+    """All combinations, seeds outermost, so that what is cut short has whole rounds. Raises UsageError for unknown names."""
+    from mmengine.config import Config
+
+    from gridscribe.pipelines.recipes import config_path, with_encoders
+
+    for strategy, chosen in product(strategies, encoders):
+        with_encoders(Config.fromfile(str(config_path(strategy))), *chosen)
+    return [
+        Run(strategy, tuple(chosen), seed, budget) for seed, chosen, strategy in product(seeds, encoders, strategies)
+    ]
+
+
+def compare(runs: Sequence[Run], folder: Path, jobs: int = 1) -> Iterator[tuple[Run, dict[str, Any]]]:
+    """Run what has no result in `folder/runs/` yet, `jobs` at a time; yields every run with its result, as they come.
+
+    Raises GridscribeError with the end of its log where a run fails; those beside it finish first.
+    """
+    (folder / "runs").mkdir(parents=True, exist_ok=True)
+    with ThreadPoolExecutor(jobs) as pool:
+        futures = [(run, pool.submit(_result, run, folder)) for run in runs]
+        try:
+            for run, future in futures:
+                yield run, future.result()
+        finally:
+            for _, future in futures:
+                future.cancel()
+
+
+def _result(run: Run, folder: Path) -> dict[str, Any]:
+    place = folder / "runs" / f"{run.name}.json"
+    if not place.exists():
+        work_dir = folder / "work" / run.name
+        work_dir.mkdir(parents=True, exist_ok=True)
+        request = work_dir / "run.json"
+        request.write_text(json.dumps({"run": asdict(run), "result": str(place), "cache": str(folder / "cache")}))
+        environment = {**os.environ, **malloc_environment(), "OMP_NUM_THREADS": str(run.budget.threads)}
+        with (work_dir / "log.txt").open("w") as log:
+            command = [sys.executable, "-m", "gridscribe.pipelines.compare", str(request)]
+            status = subprocess.run(command, stdout=log, stderr=log, env=environment, check=False).returncode
+        if status or not place.exists():
+            tail = "\n".join((work_dir / "log.txt").read_text(errors="replace").splitlines()[-12:])
+            raise GridscribeError(
+                f"run {run.name} failed (exit status {status}); its log {work_dir}/log.txt ends:\n{tail}"
+            )
+        shutil.rmtree(work_dir)
+    found: dict[str, Any] = json.loads(place.read_text())
+    return found
+
+
+def run_one(run: Run, work_dir: Path, cache: Path) -> dict[str, Any]:
+    """Train, score and measure one run: what its JSON holds."""
+    from gridscribe.pipelines.training import train
+
+    budget = run.budget
+    started = time.perf_counter()
+    package = train(
+        run.strategy,
+        work_dir,
+        data=Path(budget.data),
+        held_out=Path(budget.held_out),
+        threads=budget.threads,
+        kind=budget.kind,
+        encoders=run.encoders,
+        cache=cache,
+        steps=budget.steps,
+        seed=run.seed,
+        cfg_options=budget.options(),
+    )
+    seconds = time.perf_counter() - started
+    parameters, gigaflops = _size(package)
+    return {
+        "strategy": run.strategy,
+        "encoders": list(run.encoders),
+        "seed": run.seed,
+        "budget": {k: v for k, v in asdict(budget).items() if k not in ("data", "held_out")},
+        "images": {"train": package.training["scenes"], "held_out": package.metrics["scenes"]},
+        "metrics": package.metrics,
+        "parameters": parameters,
+        "gigaflops": gigaflops,
+        "windows_per_second": _speed(package),
+        "seconds": round(seconds, 1),
+        "curve": _curve(work_dir),
+        "machine": _machine(),
+    }
+
+
+def _size(package: Any) -> tuple[int, float]:
+    """Parameters, and 1e9 operations (two per multiply-add) of one window."""
+    import torch
+    from torch.utils.flop_counter import FlopCounterMode
+
+    from gridscribe.models.inference import Predictor
+    from gridscribe.models.package import build_network
+
+    network = build_network(package).requires_grad_(False)
+    with torch.no_grad(), FlopCounterMode(mods=None, display=False) as counter:
+        Predictor(network)(torch.zeros(1, 4, package.window, package.window))
+    return sum(p.numel() for p in network.parameters()), round(counter.get_total_flops() / 1e9, 2)
+
+
+def _speed(package: Any) -> float:
+    """Windows a second of the engine that a job would use, warm."""
+    import numpy as np
+
+    from gridscribe.models.engines import SharedEngine, open_engine, resolve_engine
+
+    window = np.random.default_rng(0).uniform(0, 200, (4, package.window, package.window)).astype(np.float32)
+    with SharedEngine(open_engine(resolve_engine("auto", package), package)) as engine:
+        engine.warm_up()
+        started = time.perf_counter()
+        for _ in engine.stream([window] * SPEED_WINDOWS):
+            pass
+        return round(SPEED_WINDOWS / (time.perf_counter() - started), 2)
+
+
+def _curve(work_dir: Path) -> list[list[float]]:
+    """[[step, loss], ...]: the training loss as logged, thinned to at most `CURVE_POINTS`."""
+    logged = []
+    for file in sorted(work_dir.glob("*/vis_data/scalars.json")):
+        for line in file.read_text().splitlines():
+            row = json.loads(line)
+            if "loss" in row:
+                logged.append([row["step"], round(row["loss"], 4)])
+    step = max(1, len(logged) // CURVE_POINTS)
+    return logged[step - 1 :: step]
+
+
+def _machine() -> dict[str, Any]:
+    import platform
+
+    import torch
+
+    model = platform.processor() or platform.machine()
+    if Path("/proc/cpuinfo").exists():
+        names = [
+            line.split(":", 1)[1].strip()
+            for line in Path("/proc/cpuinfo").read_text().splitlines()
+            if "model name" in line
+        ]
+        model = names[0] if names else model
+    device = torch.cuda.get_device_name() if torch.cuda.is_available() else model
+    return {"device": device, "torch": torch.__version__, "cores": os.cpu_count()}
+
+
+def main() -> None:
+    """Run one request file, as `compare` writes it."""
+    if len(sys.argv) != 2:
+        raise UsageError("python -m gridscribe.pipelines.compare takes one file that `gridscribe compare` wrote")
+    request = Path(sys.argv[1])
+    asked = json.loads(request.read_text())
+    fields = asked["run"]
+    run = Run(fields["strategy"], tuple(fields["encoders"]), fields["seed"], Budget(**fields["budget"]))
+    found = run_one(run, request.parent, Path(asked["cache"]))
+    place = Path(asked["result"])
+    part = place.with_suffix(".part")
+    part.write_text(json.dumps(found, indent=1) + "\n")
+    part.replace(place)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,102 @@
+"""The benchmark program: runs that resume, a table that says what was measured."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner
+
+from gridscribe.cli.compare import command
+from gridscribe.errors import GridscribeError, UsageError
+from gridscribe.ingest.scenes import write_scenes
+from gridscribe.pipelines.benchmark_table import is_flat, markdown, summarise
+from gridscribe.pipelines.compare import Budget, Run, compare, plan_runs
+
+
+def result(strategy: str, seed: int, miou: float, curve: list[list[float]] | None = None) -> dict[str, Any]:
+    return {
+        "strategy": strategy,
+        "encoders": ["mit-b0"],
+        "seed": seed,
+        "metrics": {"miou": miou - 0.1, "miou_without_other": miou, "iou": {"other": 0.1, "road": miou}},
+        "parameters": 3_450_000,
+        "gigaflops": 5.91,
+        "windows_per_second": 20.0 + seed,
+        "curve": curve or [[k, 1.0] for k in range(10)],
+    }
+
+
+def test_rows_are_means_with_their_spread_best_first() -> None:
+    rows = summarise([result("rgb", 0, 0.5), result("timf", 0, 0.7), result("timf", 1, 0.6), result("timf", 2, 0.8)])
+    assert [row["strategy"] for row in rows] == ["timf", "rgb"]
+    best, other = rows
+    assert best["miou_without_other"] == 0.7
+    assert best["spread"] == 0.1
+    assert best["iou"]["road"] == 0.7
+    assert best["seeds"] == [0, 1, 2]
+    assert best["windows_per_second"] == 21.0
+    assert other["spread"] is None
+    text = markdown(rows)
+    assert "| timf | mit-b0 | 0.700 ± 0.100 | 0.600 | 0.10 | 0.70 | 3.5 | 5.9 | 21.0 | 3 |" in text
+    assert "small budget" not in text
+
+
+def test_curves_that_still_fall_are_said_to() -> None:
+    falling = [[k, 2.0 - 0.15 * k] for k in range(10)]
+    assert is_flat([[k, 1.0 - 0.001 * k] for k in range(10)])
+    assert not is_flat(falling)
+    assert not is_flat([[0, 1.0]])
+    rows = summarise([result("rgb", 0, 0.5), result("timf", 0, 0.7, falling)])
+    assert "At equal small budget" in markdown(rows)
+
+
+def budget(folder: Path, **changes: Any) -> Budget:
+    given = {
+        "data": str(folder / "train"), "held_out": str(folder / "held"), "kind": "scenes", "steps": 2, "crop": 64,
+        "batch": 2, "precision": "float32", "threads": 1,
+    }  # fmt: skip
+    return Budget(**{**given, **changes})
+
+
+def test_runs_have_names_of_their_own_and_unknown_ones_are_refused(tmp_path: Path) -> None:
+    runs = plan_runs(["rgb", "timf"], [["mit-b0"], ["resnet18"]], range(2), budget(tmp_path))
+    assert len({run.name for run in runs}) == len(runs) == 8
+    assert [run.seed for run in runs] == [0] * 4 + [1] * 4
+    longer = Run("rgb", ("mit-b0",), 0, budget(tmp_path, steps=3))
+    assert longer.name != runs[0].name
+    with pytest.raises(UsageError, match="vgg"):
+        plan_runs(["rgb"], [["vgg"]], [0], budget(tmp_path))
+    with pytest.raises(UsageError, match="nosuch"):
+        plan_runs(["nosuch"], [["mit-b0"]], [0], budget(tmp_path))
+
+
+def test_a_comparison_runs_resumes_and_prints_its_table(tmp_path: Path) -> None:
+    write_scenes(tmp_path / "train", 2, 5, 96, 0.3)
+    write_scenes(tmp_path / "held", 1, 6, 96, 0.3)
+    arguments = ["--data", tmp_path / "train", "--held-out", tmp_path / "held", "--output", tmp_path / "out"]
+    arguments += ["--strategies", "height early", "--seeds", 1, "--steps", 2, "--crop", 64, "--batch", 2]
+    done = CliRunner().invoke(command, [str(a) for a in [*arguments, "--jobs", 2]])
+    assert done.exit_code == 0, done.output
+    files = sorted((tmp_path / "out" / "runs").iterdir())
+    assert len(files) == 2
+    found = json.loads(files[0].read_text())
+    assert found["images"] == {"train": 2, "held_out": 1}
+    assert found["parameters"] > 3_000_000
+    assert 0 <= found["metrics"]["miou"] <= 1
+    assert found["budget"]["precision"] == "float32"
+    assert not (tmp_path / "out" / "work" / files[0].stem).exists()
+    times = [file.stat().st_mtime_ns for file in files]
+    again = CliRunner().invoke(command, [str(a) for a in [*arguments, "--json"]])
+    assert [file.stat().st_mtime_ns for file in files] == times
+    assert {row["strategy"] for row in json.loads(again.stdout.splitlines()[-1])["rows"]} == {"height", "early"}
+    assert "| early | mit-b0 |" in (tmp_path / "out" / "benchmark.md").read_text()
+
+
+def test_a_run_that_fails_is_named_with_the_end_of_its_log(tmp_path: Path) -> None:
+    run = Run("rgb", ("mit-b0",), 0, budget(tmp_path))
+    with pytest.raises(GridscribeError, match=rf"run {run.name} failed .*(?s:.*)train"):
+        list(compare([run], tmp_path / "out"))
+    assert not list((tmp_path / "out" / "runs").iterdir())
