@@ -105,11 +105,13 @@ def forward_alone(folder: Path, model: str, out: Path) -> dict[str, float]:
 
 
 def whole_job(folder: Path, model: str, out: Path) -> dict[str, float]:
-    """Our job, and then the same number of windows through the engine alone, warm, in the same process."""
+    """Our job, and then the same windows through the engine alone, warm, in the same process."""
     import time
 
     from gridscribe.models.engines import SharedEngine, open_engine, resolve_engine
     from gridscribe.models.package import load_package
+    from gridscribe.pipelines.lattice import Lattice, reflect
+    from gridscribe.values import Window
     from gridscribe.workers.run import RunRequest, run_job
 
     request = RunRequest("raster", (str(folder),), str(out), executor="local", overrides={"model": model})
@@ -117,11 +119,14 @@ def whole_job(folder: Path, model: str, out: Path) -> dict[str, float]:
     package = load_package(model)
     spec = resolve_engine("auto", package)
     _, image = read_image(folder)
-    window = np.ascontiguousarray(image[:, : spec.window, : spec.window])
+    rows, cols = image.shape[1:]
+    lattice = Lattice(rows, cols, spec.window, package.stride)
+    places = [lattice.at(*k) for k in lattice.meeting(Window(0, 0, rows, cols))]
+    windows = [image[:, reflect(p.row, p.height, rows)[:, None], reflect(p.col, p.width, cols)] for p in places]
     with SharedEngine(open_engine(spec, package)) as engine:
         engine.warm_up()
         started = time.perf_counter()
-        for _ in engine.stream([window] * int(result.windows)):
+        for _ in engine.stream(windows):
             pass
         alone = time.perf_counter() - started
     return {
