@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from importlib.metadata import version
 from typing import Any
 
 from shapely.geometry.base import BaseGeometry
@@ -150,7 +151,7 @@ def _product(package: ModelPackage, engine: EngineSpec, windows: WindowPlan, con
         },
         "engine": engine.to_json(),
         "classes": [{"id": c.id, "name": c.name, "color": list(c.color)} for c in package.classes],
-        "versions": {"gridscribe": __version__},
+        "versions": {"gridscribe": __version__, engine.name: version(engine.name)},
     }
 
 
