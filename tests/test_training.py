@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import os
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -351,3 +354,18 @@ def test_a_pixel_classifier_learns_what_one_pixel_tells(scenes: Path) -> None:
     assert scores.scenes == 2
     again = train_pixel_classifier(scenes, 7, steps=150, pixels_per_scene=4000)
     assert np.array_equal(score(again, scenes, NAMES).confusion, scores.confusion)
+
+
+def test_the_command_trains_and_prints_one_document(scenes: Path, tmp_path: Path) -> None:
+    tiny = [f"{key}={value!r}" for key, value in TINY.items()]
+    options = [part for pair in tiny for part in ("--cfg-options", pair)]
+    command = [sys.executable, "-m", "gridscribe", "train", "scenes", "--data", str(scenes)]
+    command += ["--work-dir", str(tmp_path / "work")]
+    short = [*command, "--steps", "2", "--threads", "1", "--json", *options]
+    done = subprocess.run(short, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout)
+    assert load_package(found["package"]).digest == found["digest"]
+    wrong = subprocess.run([*command, "--encoder", "vgg"], capture_output=True, text=True, check=False)
+    assert wrong.returncode == 2
+    assert "encoder 'vgg': must be one of mit-b0" in wrong.stderr

@@ -21,6 +21,7 @@ COMMANDS = {
     "export": "gridscribe.cli.export",
     "catalog": "gridscribe.cli.catalog",
     "gc": "gridscribe.cli.gc",
+    "train": "gridscribe.cli.train",
     "compare": "gridscribe.cli.compare",
 }
 

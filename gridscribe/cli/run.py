@@ -2,21 +2,17 @@
 
 from __future__ import annotations
 
-import ast
-import contextlib
 import json
-import os
 import signal
-import sys
 import threading
-from collections.abc import Iterator
 from pathlib import Path
 from types import FrameType
 from typing import Any
 
 import click
 
-from gridscribe.errors import UsageError
+from gridscribe.cli.overrides import parse_overrides
+from gridscribe.cli.results import stdout_for_results
 from gridscribe.progress import byte_size, duration, reporter
 
 
@@ -123,27 +119,13 @@ def command(
         plan = dry_run_report(request, report)
         _show(plan, as_json, _dry_text(plan))
         return
-    with _stop_on_signal(report.say) as stop, _stdout_for_results():
+    with _stop_on_signal(report.say) as stop, stdout_for_results():
         try:
             result = run_job(request, report, stop)
         finally:
             report.finish()
     _show(result.to_json(), as_json, _text(result.to_json()))
     ctx.exit(1 if result.stopped else 3 if result.counts["failed"] else 0)
-
-
-@contextlib.contextmanager
-def _stdout_for_results() -> Iterator[None]:
-    """Inside, whatever libraries print (Ray does, when a worker dies) goes to stderr: stdout is for the result alone."""
-    sys.stdout.flush()
-    kept = os.dup(1)
-    os.dup2(2, 1)
-    try:
-        yield
-    finally:
-        sys.stdout.flush()
-        os.dup2(kept, 1)
-        os.close(kept)
 
 
 class _stop_on_signal:  # noqa: N801 - reads as a statement
@@ -173,16 +155,8 @@ class _stop_on_signal:  # noqa: N801 - reads as a statement
 def _overrides(
     pairs: tuple[str, ...], *, engine: str | None, item_size: int | None, when: str | None
 ) -> dict[str, Any]:
-    """Dotted keys with Python values (a value that is no Python literal is a string)."""
-    values: dict[str, Any] = {}
-    for pair in pairs:
-        key, equals, text = pair.partition("=")
-        if not equals or not key:
-            raise UsageError(f"--cfg-options {pair!r}: expected key=value, such as model=my-model")
-        try:
-            values[key] = ast.literal_eval(text)
-        except (ValueError, SyntaxError):
-            values[key] = text
+    """What the options say, as dotted keys of the job config."""
+    values = parse_overrides(pairs)
     if engine is not None:
         values["engine.name"] = engine
     if item_size is not None:

@@ -1,0 +1,76 @@
+"""`gridscribe train`: a model of one's own data."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+import click
+
+
+@click.command("train")
+@click.argument("config")
+@click.option(
+    "--data", type=click.Path(exists=True, file_okay=False, path_type=Path), required=True, help="Folder to train on."
+)
+@click.option(
+    "--work-dir", type=click.Path(file_okay=False, path_type=Path), required=True, help="Checkpoints, log and package."
+)
+@click.option("--kind", help="scenes, gamus, isprs, flair, or a config file of data; default: what CONFIG says.")
+@click.option(
+    "--held-out", type=click.Path(exists=True, file_okay=False, path_type=Path), help="Folder of scenes to score on."
+)
+@click.option("--encoder", help="Of both streams, or RGB+HEIGHT, as resnet18+mit-b0; default: what CONFIG says.")
+@click.option("--steps", type=click.IntRange(min=2), help="Length of training.")
+@click.option("--seed", type=int, help="Everything drawn depends on it.")
+@click.option("--threads", type=click.IntRange(min=1), help="CPU threads; default: all cores.")
+@click.option(
+    "--cfg-options",
+    "overrides",
+    multiple=True,
+    metavar="K=V",
+    help="Override CONFIG: train_dataloader.batch_size=4.",
+)
+@click.option("--json", "as_json", is_flag=True, help="One JSON document on stdout.")
+def command(
+    config: str,
+    data: Path,
+    work_dir: Path,
+    kind: str | None,
+    held_out: Path | None,
+    encoder: str | None,
+    steps: int | None,
+    seed: int | None,
+    threads: int | None,
+    overrides: tuple[str, ...],
+    as_json: bool,
+) -> None:
+    """Train CONFIG (a file, or a shipped strategy: timf, early, cmx, ...) and package the result.
+
+    \b
+      gridscribe train timf --data scenes --held-out other-scenes --work-dir work --steps 2000
+      gridscribe train cmx --kind gamus --data GAMUS --encoder resnet18 --work-dir work
+      gridscribe run raster --input tiles --output out --cfg-options model=work/package
+
+    Stopped, it goes on from its last checkpoint when it is run again. MMEngine's log is in WORK_DIR.
+    """
+    from gridscribe.cli.overrides import parse_overrides
+    from gridscribe.cli.results import stdout_for_results
+    from gridscribe.models.engines import malloc_environment
+
+    environment = malloc_environment()
+    if not all(os.environ.get(name) == value for name, value in environment.items()):
+        # The allocator reads its settings when a process starts; torch on CPU takes twice as long without them.
+        os.execve(sys.executable, sys.orig_argv, {**os.environ, **environment})
+    from gridscribe.pipelines.training import train
+
+    options: dict[str, Any] = {"kind": kind, "steps": steps, "seed": seed}
+    options["encoders"] = encoder.split("+") if encoder else ()
+    options["cfg_options"] = parse_overrides(overrides)
+    with stdout_for_results():
+        package = train(config, work_dir, data=data, held_out=held_out, threads=threads or os.cpu_count(), **options)
+    found = {"package": str(work_dir / "package"), "digest": package.digest, "metrics": dict(package.metrics)}
+    click.echo(json.dumps(found) if as_json else f"package {found['package']}: {json.dumps(found['metrics'])}")
