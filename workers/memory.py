@@ -7,7 +7,7 @@ import sys
 
 # <malloc.h> of glibc
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD, _M_ARENA_MAX = -1, -3, -8
-_LARGEST = 1 << 30
+_LARGEST = 64 << 20  # bytes: far above the arrays of a window, and what is freed beyond it goes back
 
 
 def keep_freed_memory() -> bool:
