@@ -34,7 +34,7 @@ class Limits:
     """What one opened remote file keeps in memory."""
     read_ahead: int = 8 * MIB
     """Longest fetch when a remote file is read in sequence."""
-    gdal_cache: int = 64 * MIB
+    gdal_cache: int = 40 * MIB
     """GDAL's block cache, for the whole process."""
     gdal_cache_strips: int = 192 * MIB
     """What it may grow by for images stored in full-width strips."""

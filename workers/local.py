@@ -9,7 +9,7 @@ from gridscribe.pipelines.items import Item
 from gridscribe.pipelines.raster import PipelineSpec, RasterPipeline
 from gridscribe.pipelines.stages import Deadline
 from gridscribe.workers.executor import Outcome
-from gridscribe.workers.memory import keep_freed_memory
+from gridscribe.workers.memory import give_back_free_memory, keep_freed_memory
 
 OVERLAP = 2  # items in hand: one is read, encoded or put while another is predicted
 
@@ -46,6 +46,7 @@ class LocalExecutor:
                 outcome = Outcome(item, self._pipeline.process(item, deadline))
             except Exception as error:  # noqa: BLE001 - the driver decides what an error means
                 outcome = Outcome(item, error=error)
+            give_back_free_memory()
             del self._deadlines[item.id]
             self._done.put(outcome)
 

@@ -17,7 +17,7 @@ from gridscribe.pipelines.raster import PipelineSpec, RasterPipeline
 from gridscribe.pipelines.stages import Deadline
 from gridscribe.workers.executor import Outcome, Receipt
 from gridscribe.workers.local import OVERLAP
-from gridscribe.workers.memory import keep_freed_memory
+from gridscribe.workers.memory import give_back_free_memory, keep_freed_memory
 
 OBJECT_STORE_BYTES = 128 * 1024 * 1024  # receipts only
 START_LIMIT = 300.0  # seconds for the workers' engines to stand
@@ -38,7 +38,10 @@ class RasterWorker:
 
     def process(self, parts: list[dict[str, Any]]) -> Receipt:
         """Work on one item (`Item.to_json`)."""
-        return self._pipeline.process(Item.from_json(parts), Deadline(self._spec.time_limit))
+        try:
+            return self._pipeline.process(Item.from_json(parts), Deadline(self._spec.time_limit))
+        finally:
+            give_back_free_memory()
 
 
 @dataclass(slots=True, eq=False)
