@@ -8,7 +8,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-IGNORE = 255
+from gridscribe.pipelines.datasets import IGNORE
+
 BINS = 15
 
 

@@ -66,9 +66,8 @@ class RasterPipeline:
         self._engine = SharedEngine(open_engine(spec.engine, self._package, cores=cores))
         self._engine.warm_up()
         self._store = open_store(spec.output)
-        write_images(
-            ()
-        )  # pyarrow imports what it needs (pandas, where installed) at its first table: at start, not in an item
+        # pyarrow imports what it needs (pandas, where installed) at its first table: at start, not in an item
+        write_images(())
 
     @property
     def package(self) -> ModelPackage:

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from gridscribe.ingest.scenes import CLASSES, write_scenes
-from gridscribe.models.engines import malloc_environment
+from gridscribe.models.engines import restart_with_malloc_environment
 from gridscribe.models.package import SHIPPED
 from gridscribe.pipelines.baselines import train_pixel_classifier
 from gridscribe.pipelines.evaluation import score
@@ -74,10 +74,7 @@ def run(kind: str, work_dir: Path, steps: int | None = None) -> dict[str, Any]:
 
 def main() -> None:
     """The command line of this module (see above)."""
-    environment = malloc_environment()
-    if not all(os.environ.get(name) == value for name, value in environment.items()):
-        # The allocator reads its settings when a process starts; torch on CPU takes twice as long without them.
-        os.execve(sys.executable, sys.orig_argv, {**os.environ, **environment})
+    restart_with_malloc_environment()
     parser = argparse.ArgumentParser(
         prog="python -m gridscribe.pipelines.train_demo", description=__doc__.splitlines()[0]
     )

@@ -107,6 +107,11 @@ def train(
     be found or used, InputError for a folder without scenes, ModelError for a checkpoint that is not plain data.
     """
     config = load_config(config_name, data=data, work_dir=work_dir, **options)
+    kind = config.train_dataloader.dataset.kind
+    if held_out is not None and kind != "scenes":  # said now, not after hours of training
+        raise UsageError(
+            f"held_out={held_out}: scoring is of generated scenes only, and the data are {kind!r}; leave it out"
+        )
     if threads is not None:
         torch.set_num_threads(threads)
     config.resume = True

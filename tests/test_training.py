@@ -369,3 +369,9 @@ def test_the_command_trains_and_prints_one_document(scenes: Path, tmp_path: Path
     wrong = subprocess.run([*command, "--encoder", "vgg"], capture_output=True, text=True, check=False)
     assert wrong.returncode == 2
     assert "encoder 'vgg': must be one of mit-b0" in wrong.stderr
+
+
+def test_scoring_of_other_data_is_refused_before_training(scenes: Path, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="scoring is of generated scenes only, and the data are 'gamus'"):
+        train("scenes", tmp_path / "work", data=scenes, held_out=scenes, kind="gamus")
+    assert not (tmp_path / "work").exists()

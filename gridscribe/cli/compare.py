@@ -12,19 +12,19 @@ STRATEGIES = "rgb height early feature late cross timf cmx edft cmnext tokenfusi
 
 @click.command("compare")
 @click.option(
-    "--data", type=click.Path(exists=True, file_okay=False, path_type=Path), required=True, help="Folder to train on."
+    "--data",
+    type=click.Path(exists=True, file_okay=False, path_type=Path),
+    required=True,
+    help="Generated scenes to train on.",
 )
 @click.option(
     "--held-out",
     type=click.Path(exists=True, file_okay=False, path_type=Path),
     required=True,
-    help="Folder to score on.",
+    help="Generated scenes to score on.",
 )
 @click.option(
     "--output", type=click.Path(file_okay=False, path_type=Path), required=True, help="Results and table go here."
-)
-@click.option(
-    "--kind", default="scenes", show_default=True, help="scenes, gamus, isprs, flair, or a config file of data."
 )
 @click.option(
     "--strategies", default=STRATEGIES, show_default=True, help="Names of training configs, separated by spaces."
@@ -52,7 +52,6 @@ def command(
     data: Path,
     held_out: Path,
     output: Path,
-    kind: str,
     strategies: str,
     encoders: str,
     seeds: int,
@@ -77,7 +76,7 @@ def command(
     from gridscribe.pipelines.compare import Budget, compare, plan_runs
     from gridscribe.progress import reporter
 
-    budget = Budget(str(data), str(held_out), kind, steps, crop, batch, precision, threads)
+    budget = Budget(str(data), str(held_out), "scenes", steps, crop, batch, precision, threads)
     runs = plan_runs(strategies.split(), [pair.split("+") for pair in encoders.split()], range(seeds), budget)
     report, results = reporter(), []
     for run, result in compare(runs, output, jobs):

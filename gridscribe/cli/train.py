@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -59,12 +58,9 @@ def command(
     """
     from gridscribe.cli.overrides import parse_overrides
     from gridscribe.cli.results import stdout_for_results
-    from gridscribe.models.engines import malloc_environment
+    from gridscribe.models.engines import restart_with_malloc_environment
 
-    environment = malloc_environment()
-    if not all(os.environ.get(name) == value for name, value in environment.items()):
-        # The allocator reads its settings when a process starts; torch on CPU takes twice as long without them.
-        os.execve(sys.executable, sys.orig_argv, {**os.environ, **environment})
+    restart_with_malloc_environment()
     from gridscribe.pipelines.training import train
 
     options: dict[str, Any] = {"kind": kind, "steps": steps, "seed": seed}

@@ -7,6 +7,7 @@ refuses. Measured choices are beside the constants below.
 from __future__ import annotations
 
 import ctypes
+import os
 import sys
 from typing import cast, get_args
 
@@ -23,6 +24,7 @@ __all__ = [
     "malloc_environment",
     "open_engine",
     "resolve_engine",
+    "restart_with_malloc_environment",
 ]
 
 NAMES = ("auto", *get_args(Name))
@@ -105,6 +107,13 @@ def malloc_environment() -> dict[str, str]:
         "MALLOC_TRIM_THRESHOLD_": "8589934592",
         "OMP_WAIT_POLICY": "PASSIVE",
     }
+
+
+def restart_with_malloc_environment() -> None:
+    """Start this program again with `malloc_environment`, unless it has it: the allocator reads it when a process starts."""
+    environment = malloc_environment()
+    if not all(os.environ.get(name) == value for name, value in environment.items()):
+        os.execve(sys.executable, sys.orig_argv, {**os.environ, **environment})
 
 
 def engine_environment(spec: EngineSpec) -> dict[str, str]:
