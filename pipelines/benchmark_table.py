@@ -10,9 +10,13 @@ FLAT = 0.02
 """Relative fall of the loss over the last fifth of a curve below which it counts as flat."""
 
 
-def summarise(results: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+COSTS = "parameters", "gigaflops", "windows_per_second"
+
+
+def summarise(results: Sequence[dict[str, Any]], costs: Sequence[dict[str, Any]] = ()) -> list[dict[str, Any]]:
     """A row per (strategy, encoders) in order of the mean mIoU without class 0: means, spreads (sample standard deviation,
-    None for one seed), cost, and whether the training curves had flattened."""
+    None for one seed), costs (None where `costs` has none yet), and whether the training curves had flattened."""
+    costly = {(one["strategy"], " + ".join(one["encoders"])): one for one in costs}
     groups: dict[tuple[str, str], list[dict[str, Any]]] = {}
     for result in results:
         groups.setdefault((result["strategy"], " + ".join(result["encoders"])), []).append(result)
@@ -31,9 +35,7 @@ def summarise(results: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
                 "iou": {
                     name: round(statistics.fmean(one["metrics"]["iou"][name] for one in group), 3) for name in names
                 },
-                "parameters": group[0]["parameters"],
-                "gigaflops": group[0]["gigaflops"],
-                "windows_per_second": statistics.median(one["windows_per_second"] for one in group),
+                **{name: costly.get((strategy, encoders), {}).get(name) for name in COSTS},
                 "flat": all(is_flat(one["curve"]) for one in group),
             }
         )
@@ -63,9 +65,9 @@ def markdown(rows: Sequence[dict[str, Any]]) -> str:
             f"{row['miou_without_other']:.3f}{spread}",
             f"{row['miou']:.3f}",
             *(f"{row['iou'][name]:.2f}" for name in names),
-            f"{row['parameters'] / 1e6:.1f}",
-            f"{row['gigaflops']:.1f}",
-            f"{row['windows_per_second']:.1f}",
+            "" if row["parameters"] is None else f"{row['parameters'] / 1e6:.1f}",
+            "" if row["gigaflops"] is None else f"{row['gigaflops']:.1f}",
+            "" if row["windows_per_second"] is None else f"{row['windows_per_second']:.1f}",
             str(len(row["seeds"])),
         ]
         lines.append("| " + " | ".join(cells) + " |")

@@ -24,7 +24,6 @@ from gridscribe.errors import GridscribeError, UsageError
 from gridscribe.models.engines import malloc_environment
 
 CURVE_POINTS = 20
-SPEED_WINDOWS = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +80,9 @@ def plan_runs(
 
 
 def compare(runs: Sequence[Run], folder: Path, jobs: int = 1) -> Iterator[tuple[Run, dict[str, Any]]]:
-    """Run what has no result in `folder/runs/` yet, `jobs` at a time; yields every run with its result, as they come.
+    """Run what has no result in `folder/runs/` yet, `jobs` at a time; yields every run with its result, in their order.
+
+    The model package of each is left in `folder/packages/`.
 
     Raises GridscribeError with the end of its log where a run fails; those beside it finish first.
     """
@@ -94,6 +95,30 @@ def compare(runs: Sequence[Run], folder: Path, jobs: int = 1) -> Iterator[tuple[
         finally:
             for _, future in futures:
                 future.cancel()
+
+
+def costs(runs: Sequence[Run], folder: Path) -> list[dict[str, Any]]:
+    """What the network of each (strategy, encoders) costs (`costs.measure`), one after another; kept in `folder/costs/`.
+
+    Measured on an idle machine, so after all runs of `compare`.
+    """
+    from gridscribe.pipelines.costs import measure
+
+    (folder / "costs").mkdir(parents=True, exist_ok=True)
+    found = []
+    for strategy, encoders in dict.fromkeys((run.strategy, run.encoders) for run in runs):
+        place = folder / "costs" / f"{strategy}_{'+'.join(encoders)}.json"
+        if not place.exists():
+            _write(place, measure(strategy, encoders))
+        found.append(json.loads(place.read_text()))
+    return found
+
+
+def _write(place: Path, found: dict[str, Any]) -> None:
+    """Whole or not at all."""
+    part = place.with_suffix(".part")
+    part.write_text(json.dumps(found, indent=1) + "\n")
+    part.replace(place)
 
 
 def _result(run: Run, folder: Path) -> dict[str, Any]:
@@ -112,6 +137,10 @@ def _result(run: Run, folder: Path) -> dict[str, Any]:
             raise GridscribeError(
                 f"run {run.name} failed (exit status {status}); its log {work_dir}/log.txt ends:\n{tail}"
             )
+        packages = folder / "packages"
+        packages.mkdir(exist_ok=True)
+        shutil.rmtree(packages / run.name, ignore_errors=True)
+        (work_dir / "package").rename(packages / run.name)
         shutil.rmtree(work_dir)
     found: dict[str, Any] = json.loads(place.read_text())
     return found
@@ -119,6 +148,7 @@ def _result(run: Run, folder: Path) -> dict[str, Any]:
 
 def run_one(run: Run, work_dir: Path, cache: Path) -> dict[str, Any]:
     """Train, score and measure one run: what its JSON holds."""
+    from gridscribe.pipelines.costs import machine
     from gridscribe.pipelines.training import train
 
     budget = run.budget
@@ -137,7 +167,6 @@ def run_one(run: Run, work_dir: Path, cache: Path) -> dict[str, Any]:
         cfg_options=budget.options(),
     )
     seconds = time.perf_counter() - started
-    parameters, gigaflops = _size(package)
     return {
         "strategy": run.strategy,
         "encoders": list(run.encoders),
@@ -145,42 +174,10 @@ def run_one(run: Run, work_dir: Path, cache: Path) -> dict[str, Any]:
         "budget": {k: v for k, v in asdict(budget).items() if k not in ("data", "held_out")},
         "images": {"train": package.training["scenes"], "held_out": package.metrics["scenes"]},
         "metrics": package.metrics,
-        "parameters": parameters,
-        "gigaflops": gigaflops,
-        "windows_per_second": _speed(package),
         "seconds": round(seconds, 1),
         "curve": _curve(work_dir),
-        "machine": _machine(),
+        "machine": machine(),
     }
-
-
-def _size(package: Any) -> tuple[int, float]:
-    """Parameters, and 1e9 operations (two per multiply-add) of one window."""
-    import torch
-    from torch.utils.flop_counter import FlopCounterMode
-
-    from gridscribe.models.inference import Predictor
-    from gridscribe.models.package import build_network
-
-    network = build_network(package).requires_grad_(False)
-    with torch.no_grad(), FlopCounterMode(mods=None, display=False) as counter:
-        Predictor(network)(torch.zeros(1, 4, package.window, package.window))
-    return sum(p.numel() for p in network.parameters()), round(counter.get_total_flops() / 1e9, 2)
-
-
-def _speed(package: Any) -> float:
-    """Windows a second of the engine that a job would use, warm."""
-    import numpy as np
-
-    from gridscribe.models.engines import SharedEngine, open_engine, resolve_engine
-
-    window = np.random.default_rng(0).uniform(0, 200, (4, package.window, package.window)).astype(np.float32)
-    with SharedEngine(open_engine(resolve_engine("auto", package), package)) as engine:
-        engine.warm_up()
-        started = time.perf_counter()
-        for _ in engine.stream([window] * SPEED_WINDOWS):
-            pass
-        return round(SPEED_WINDOWS / (time.perf_counter() - started), 2)
 
 
 def _curve(work_dir: Path) -> list[list[float]]:
@@ -195,23 +192,6 @@ def _curve(work_dir: Path) -> list[list[float]]:
     return logged[step - 1 :: step]
 
 
-def _machine() -> dict[str, Any]:
-    import platform
-
-    import torch
-
-    model = platform.processor() or platform.machine()
-    if Path("/proc/cpuinfo").exists():
-        names = [
-            line.split(":", 1)[1].strip()
-            for line in Path("/proc/cpuinfo").read_text().splitlines()
-            if "model name" in line
-        ]
-        model = names[0] if names else model
-    device = torch.cuda.get_device_name() if torch.cuda.is_available() else model
-    return {"device": device, "torch": torch.__version__, "cores": os.cpu_count()}
-
-
 def main() -> None:
     """Run one request file, as `compare` writes it."""
     if len(sys.argv) != 2:
@@ -221,10 +201,7 @@ def main() -> None:
     fields = asked["run"]
     run = Run(fields["strategy"], tuple(fields["encoders"]), fields["seed"], Budget(**fields["budget"]))
     found = run_one(run, request.parent, Path(asked["cache"]))
-    place = Path(asked["result"])
-    part = place.with_suffix(".part")
-    part.write_text(json.dumps(found, indent=1) + "\n")
-    part.replace(place)
+    _write(Path(asked["result"]), found)
 
 
 if __name__ == "__main__":

@@ -16,6 +16,7 @@ from typing import Any
 import torch
 from mmengine.config import Config
 from mmengine.runner import Runner
+from torch import nn
 
 from gridscribe.errors import UsageError
 from gridscribe.models.architecture import inference_architecture
@@ -118,23 +119,11 @@ def train(
     runner = CheckedRunner.from_cfg(config)
     runner.logger.addFilter(_Progress())
     runner.train()
-    facts = config.package
-    package = save_package(
+    package = package_network(
+        config,
+        runner.model,
         work_dir / "package",
-        network_state(runner.model),
-        name=facts.name,
-        description=facts.description,
-        architecture=inference_architecture(config.model.to_dict()),
-        classes=tuple(
-            ClassInfo(k, name, tuple(color))
-            for k, (name, color) in enumerate(zip(config.classes, config.palette, strict=True))
-        ),
-        gsd=tuple(facts.gsd),
-        window=facts.window,
-        stride=facts.stride,
-        patch=facts.patch,
-        metrics={},
-        training={
+        {
             "config": config_path(config_name).stem,
             "steps": config.train_cfg.max_iters,
             "seed": config.randomness.seed,
@@ -152,6 +141,28 @@ def train(
 
         package = with_metrics(package, work_dir / "package", evaluate(package, held_out).to_json())
     return package
+
+
+def package_network(config: Config, network: nn.Module, folder: Path, training: Mapping[str, Any]) -> ModelPackage:
+    """Write `network`, built from `config.model`, as a package into `folder`, with what the config says of it."""
+    facts = config.package
+    return save_package(
+        folder,
+        network_state(network),
+        name=facts.name,
+        description=facts.description,
+        architecture=inference_architecture(config.model.to_dict()),
+        classes=tuple(
+            ClassInfo(k, name, tuple(color))
+            for k, (name, color) in enumerate(zip(config.classes, config.palette, strict=True))
+        ),
+        gsd=tuple(facts.gsd),
+        window=facts.window,
+        stride=facts.stride,
+        patch=facts.patch,
+        metrics={},
+        training=training,
+    )
 
 
 def _set_steps(config: Config, steps: int) -> None:

@@ -22,15 +22,25 @@ def result(strategy: str, seed: int, miou: float, curve: list[list[float]] | Non
         "encoders": ["mit-b0"],
         "seed": seed,
         "metrics": {"miou": miou - 0.1, "miou_without_other": miou, "iou": {"other": 0.1, "road": miou}},
-        "parameters": 3_450_000,
-        "gigaflops": 5.91,
-        "windows_per_second": 20.0 + seed,
         "curve": curve or [[k, 1.0] for k in range(10)],
     }
 
 
+def cost(strategy: str) -> dict[str, Any]:
+    return {
+        "strategy": strategy,
+        "encoders": ["mit-b0"],
+        "parameters": 3_450_000,
+        "gigaflops": 5.91,
+        "windows_per_second": 21.0,
+    }
+
+
 def test_rows_are_means_with_their_spread_best_first() -> None:
-    rows = summarise([result("rgb", 0, 0.5), result("timf", 0, 0.7), result("timf", 1, 0.6), result("timf", 2, 0.8)])
+    rows = summarise(
+        [result("rgb", 0, 0.5), result("timf", 0, 0.7), result("timf", 1, 0.6), result("timf", 2, 0.8)],
+        [cost("timf")],
+    )
     assert [row["strategy"] for row in rows] == ["timf", "rgb"]
     best, other = rows
     assert best["miou_without_other"] == 0.7
@@ -39,6 +49,7 @@ def test_rows_are_means_with_their_spread_best_first() -> None:
     assert best["seeds"] == [0, 1, 2]
     assert best["windows_per_second"] == 21.0
     assert other["spread"] is None
+    assert other["parameters"] is None
     text = markdown(rows)
     assert "| timf | mit-b0 | 0.700 ± 0.100 | 0.600 | 0.10 | 0.70 | 3.5 | 5.9 | 21.0 | 3 |" in text
     assert "small budget" not in text
@@ -84,14 +95,16 @@ def test_a_comparison_runs_resumes_and_prints_its_table(tmp_path: Path) -> None:
     assert len(files) == 2
     found = json.loads(files[0].read_text())
     assert found["images"] == {"train": 2, "held_out": 1}
-    assert found["parameters"] > 3_000_000
+    assert (tmp_path / "out" / "packages" / files[0].stem / "model.safetensors").is_file()
     assert 0 <= found["metrics"]["miou"] <= 1
     assert found["budget"]["precision"] == "float32"
     assert not (tmp_path / "out" / "work" / files[0].stem).exists()
     times = [file.stat().st_mtime_ns for file in files]
     again = CliRunner().invoke(command, [str(a) for a in [*arguments, "--json"]])
     assert [file.stat().st_mtime_ns for file in files] == times
-    assert {row["strategy"] for row in json.loads(again.stdout.splitlines()[-1])["rows"]} == {"height", "early"}
+    table = json.loads(again.stdout)
+    assert {row["strategy"] for row in table["rows"]} == {"height", "early"}
+    assert all(row["parameters"] > 3_000_000 and row["windows_per_second"] > 0 for row in table["rows"])
     assert "| early | mit-b0 |" in (tmp_path / "out" / "benchmark.md").read_text()
 
 

@@ -69,21 +69,29 @@ def command(
       gridscribe scenes train --count 240 --seed 1001 --size 768 && gridscribe scenes held --count 24 --seed 2002 --size 768
       gridscribe compare --data train --held-out held --output benchmark --strategies "rgb early timf" --jobs 2
 
-    Each run leaves a small JSON in OUTPUT/runs; stop it and start it again: what is there is not run again. The table stands in
-    OUTPUT/benchmark.md and OUTPUT/benchmark.json.
+    Each run leaves a small JSON in OUTPUT/runs and its model in OUTPUT/packages; stop it and start it again: what is there is
+    not run again. Last, speeds are measured one by one. The table stands in OUTPUT/benchmark.md and OUTPUT/benchmark.json.
     """
     from gridscribe.pipelines.benchmark_table import markdown, summarise
-    from gridscribe.pipelines.compare import Budget, compare, plan_runs
+    from gridscribe.pipelines.compare import Budget, compare, costs, plan_runs
     from gridscribe.progress import reporter
 
     budget = Budget(str(data), str(held_out), "scenes", steps, crop, batch, precision, threads)
     runs = plan_runs(strategies.split(), [pair.split("+") for pair in encoders.split()], range(seeds), budget)
-    report, results = reporter(), []
+    report, results, measured = reporter(), [], []
+
+    def write_table() -> None:
+        rows = summarise(results, measured)
+        (output / "benchmark.md").write_text(markdown(rows))
+        (output / "benchmark.json").write_text(
+            json.dumps({"rows": rows, "costs": measured, "runs": results}, indent=1) + "\n"
+        )
+
     for run, result in compare(runs, output, jobs):
         results.append(result)
         scores = result["metrics"]
         report.say(f"{len(results)}/{len(runs)} {run.name}: mIoU {scores['miou']:.3f}, {result['seconds']:.0f} s")
-        rows = summarise(results)
-        (output / "benchmark.md").write_text(markdown(rows))
-        (output / "benchmark.json").write_text(json.dumps({"rows": rows, "runs": results}, indent=1) + "\n")
-    click.echo(json.dumps({"rows": rows}) if as_json else markdown(rows))
+        write_table()
+    measured = costs(runs, output)
+    write_table()
+    click.echo((output / ("benchmark.json" if as_json else "benchmark.md")).read_text())
