@@ -1,4 +1,4 @@
-"""Blending the probabilities of overlapping windows, in memory bounded by one band of the item.
+"""Blending the probabilities of overlapping windows, in memory bounded by the overlap of two rows of windows.
 
 Every window's softmax probabilities are added under a strictly positive taper, in float32 and always in row-major order of
 windows, so a pixel's sum has the same terms in the same order whatever box of the image is worked on. The mask is the
@@ -7,15 +7,12 @@ argmax of the sum; the confidence is its maximum over the sum of the tapers ther
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import numpy as np
 from numpy.typing import NDArray
 
 from gridscribe.pipelines.lattice import Axis, Lattice
 from gridscribe.values import Window
 
-CACHED = 1 << 16  # pixels decided at a time, so that their sums stay in a core's cache
 CONFIDENCE_LEVELS = 254  # uint8 0..254 stands for 0..1; 255 is nodata
 
 Float32 = NDArray[np.float32]
@@ -43,86 +40,79 @@ def taper_sum(axis: Axis, start: int, stop: int) -> Float32:
     return total
 
 
-class BandBlender:
-    """Blends the windows of one box, given in row-major order, and yields finished rows from the top.
+class Blender:
+    """Blends the windows of one box, given in row-major order; each call decides the pixels that no later window reaches.
 
-    Holds `classes x window x box width` float32 and nothing that grows with the box's height.
+    Those are the window's own cell of the lattice (`Axis.owner`). What later windows add to waits in two strips: the columns
+    that the next window shares, and, as wide as the box, the rows that the next row of windows shares. One class at a time
+    is summed, so sums stay in a core's cache; nothing grows with the height of the box.
     """
 
     def __init__(self, lattice: Lattice, box: Window, classes: int) -> None:
-        self._lattice, self._box = lattice, box
+        self._lattice, self._box, self._classes = lattice, box, classes
+        self._rows, self._cols = lattice.rows, lattice.cols
+        self._first_row = self._rows.meeting(box.row, box.row1)[0]
+        met = self._cols.meeting(box.col, box.col1)
+        self._first_col, self._last_col = met[0], met[-1]
         weights = taper(lattice.window, lattice.stride)
         self._taper = np.outer(weights, weights)  # one float32 product per pixel, the same for every window
-        self._row = box.row  # first row that is not finished; the buffer's row 0
-        self._sum = np.zeros((classes, min(lattice.window, box.height), box.width), np.float32)
-        self._col_taper = taper_sum(lattice.cols, box.col, box.col1)
-        self._term = np.empty((lattice.window, lattice.window), np.float32)
-        self._before: Window | None = None  # the window that was added last
-        self._seen_row = box.row  # rows above it hold terms of earlier rows of windows
+        self._sum = np.empty((lattice.window, lattice.window), np.float32)
+        shared = lattice.window - lattice.stride
+        self._right = np.empty((classes, lattice.window, shared), np.float32)
+        self._below = np.empty((classes, shared, box.width), np.float32)
 
-    def add(self, window: Window, probabilities: Float32) -> None:
-        """Add float32 [classes, window, window]; windows must come row-major, each after `advance` to its row."""
+    def add(
+        self, k_row: int, k_col: int, probabilities: Float32 | None
+    ) -> tuple[Window, NDArray[np.uint8], NDArray[np.uint8]]:
+        """Add window `(k_row, k_col)`: float32 [classes, window, window], or None for one that was not predicted.
+
+        Every window that meets the box must come, row-major. Returns the window's own cell within the box (it may be empty),
+        and the cell's mask and confidence, uint8.
+        """
+        window = self._lattice.at(k_row, k_col)
         part = window.intersection(self._box)
-        seen_col = part.col  # columns left of it hold terms of this row of windows
-        if self._before is not None and self._before.row == window.row:
-            seen_col = self._before.col1
-        elif self._before is not None:
-            self._seen_row = self._before.row1
-        self._before = window
-        for cell in _cells(part, self._seen_row, seen_col):
-            fresh = cell.row >= self._seen_row and cell.col >= seen_col
-            rows, cols = cell.slices(window)
-            weights = self._taper[rows, cols]
-            term = self._term[: cell.height, : cell.width]
-            band = cell.slices(Window(self._row, self._box.col, *self._box.shape))
-            for given, total in zip(probabilities, self._sum, strict=True):
-                if fresh:  # 0 + x is x, bit for bit: a pass over memory is saved
-                    np.multiply(given[rows, cols], weights, out=total[band])
-                else:
-                    np.multiply(given[rows, cols], weights, out=term)
-                    total[band] += term
+        cell = self._own(k_row, k_col)
+        inner, at = part.slices(window), cell.slices(part)
+        weights, total = self._taper[inner], self._sum[: part.height, : part.width]
+        # The strips, cut to the box. What comes from the left holds what came from above there; the rest of the row above:
+        shared = self._lattice.window - self._lattice.stride
+        left = max(0, min(window.col + shared, part.col1) - part.col) if k_col > self._first_col else 0
+        above = max(0, min(window.row + shared, part.row1) - part.row) if k_row > self._first_row else 0
+        right = slice(max(0, window.col + self._lattice.stride - part.col), part.width)
+        below = slice(max(0, window.row + self._lattice.stride - part.row), part.height)
+        here = slice(part.col - self._box.col, part.col1 - self._box.col)
+        settled = part.width if k_col == self._last_col else right.start
+        best = np.zeros(cell.shape, np.float32)
+        mask = np.zeros(cell.shape, np.uint8)
+        larger = np.empty(cell.shape, np.bool_)
+        for k in range(self._classes):
+            if probabilities is None:
+                total[:] = 0
+            else:
+                np.multiply(probabilities[k][inner], weights, out=total)
+            total[:, :left] += self._right[k, : part.height, :left]
+            total[:above, left:] += self._below[k, :above, here][:, left:]
+            if right.start < right.stop:
+                self._right[k, : part.height, : right.stop - right.start] = total[:, right]
+            if below.start < below.stop:
+                self._below[k, : below.stop - below.start, here][:, :settled] = total[below, :settled]
+            if k == 0:
+                best[:] = total[at]
+            else:  # only a larger sum replaces: ties go to the lowest class, as in argmax
+                np.greater(total[at], best, out=larger)
+                np.maximum(mask, larger.view(np.uint8) * np.uint8(k), out=mask)
+                np.maximum(best, total[at], out=best)
+        return cell, mask, self._confidence(cell, best)
 
-    def advance(self, row: int) -> Iterator[tuple[Window, NDArray[np.uint8], NDArray[np.uint8]]]:
-        """Finish all rows of the box above image row `row`: yields (rows, mask uint8, confidence uint8) at most once."""
-        row = min(row, self._box.row1)
-        done = row - self._row
-        if done <= 0:
-            return
-        part = Window(self._row, self._box.col, done, self._box.width)
-        yield part, *self._decide(part)
-        kept = self._sum.shape[1] - done
-        # An overlapping copy within one array: numpy handles it, and it is a fraction of a band.
-        self._sum[:, :kept] = self._sum[:, done:]
-        self._sum[:, kept:] = 0
-        self._row = row
+    def _own(self, k_row: int, k_col: int) -> Window:
+        row, row1 = self._rows.owner(k_row)
+        col, col1 = self._cols.owner(k_col)
+        return Window(row, col, row1 - row, col1 - col).intersection(self._box)
 
-    def _decide(self, part: Window) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
-        mask = np.zeros(part.shape, np.uint8)
-        confidence = np.empty(part.shape, np.uint8)
-        weights = taper_sum(self._lattice.rows, part.row, part.row1)
-        step = max(1, CACHED // part.width)
-        for row in range(0, part.height, step):
-            rows = slice(row, min(row + step, part.height))
-            best = self._sum[0, rows].copy()
-            for k in range(1, len(self._sum)):  # only a larger sum replaces: ties go to the lowest class, as in argmax
-                larger = self._sum[k, rows] > best
-                np.maximum(mask[rows], larger.view(np.uint8) * np.uint8(k), out=mask[rows])
-                np.maximum(best, self._sum[k, rows], out=best)
-            best /= weights[rows, None]
-            best /= self._col_taper
-            np.multiply(best, np.float32(CONFIDENCE_LEVELS), out=best)
-            np.rint(best, out=best)
-            np.clip(best, 0, CONFIDENCE_LEVELS, out=best)
-            confidence[rows] = best
-        return mask, confidence
-
-
-def _cells(part: Window, row: int, col: int) -> Iterator[Window]:
-    """`part` cut at image row `row` and, below that, at column `col`; empty cells are left out."""
-    row, col = min(max(row, part.row), part.row1), min(max(col, part.col), part.col1)
-    cells = (
-        Window(part.row, part.col, row - part.row, part.width),
-        Window(row, part.col, part.row1 - row, col - part.col),
-        Window(row, col, part.row1 - row, part.col1 - col),
-    )
-    return (cell for cell in cells if cell)
+    def _confidence(self, cell: Window, best: Float32) -> NDArray[np.uint8]:
+        best /= taper_sum(self._rows, cell.row, cell.row1)[:, None]
+        best /= taper_sum(self._cols, cell.col, cell.col1)
+        np.multiply(best, np.float32(CONFIDENCE_LEVELS), out=best)
+        np.rint(best, out=best)
+        np.clip(best, 0, CONFIDENCE_LEVELS, out=best)
+        return best.astype(np.uint8)

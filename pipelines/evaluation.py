@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from gridscribe.errors import UsageError
 from gridscribe.models.engines import SharedEngine, open_engine, resolve_engine
 from gridscribe.models.package import ModelPackage
-from gridscribe.pipelines.blend import BandBlender
+from gridscribe.pipelines.blend import Blender
 from gridscribe.pipelines.datasets import IGNORE, LabelledImage, Scene, find_labelled
 from gridscribe.pipelines.lattice import Lattice, reflect
 from gridscribe.values import Window
@@ -77,20 +77,17 @@ def predict_scene(scene: Scene, engine: SharedEngine, package: ModelPackage) -> 
     rows, cols = scene.labels.shape
     lattice = Lattice(rows, cols, engine.spec.window, package.stride)
     whole = Window(0, 0, rows, cols)
-    blender = BandBlender(lattice, whole, engine.num_classes)
+    blender = Blender(lattice, whole, engine.num_classes)
     mask = np.empty((rows, cols), np.uint8)
     raw = np.concatenate([scene.rgb.astype(np.float32), scene.height.astype(np.float32)[None]])
-    places = [lattice.at(*k) for k in lattice.meeting(whole)]
+    places = list(lattice.meeting(whole))
     windows = (
         raw[:, reflect(at.row, at.height, rows)[:, None], reflect(at.col, at.width, cols)]  # a copy
-        for at in places
+        for at in (lattice.at(*k) for k in places)
     )
-    for window, found in zip(places, engine.stream(windows), strict=True):
-        for part, decided, _ in blender.advance(window.row):
-            mask[part.slices()] = decided
-        blender.add(window, found)
-    for part, decided, _ in blender.advance(rows):
-        mask[part.slices()] = decided
+    for k, found in zip(places, engine.stream(windows), strict=True):
+        cell, decided, _ = blender.add(*k, found)
+        mask[cell.slices()] = decided
     return mask
 
 

@@ -35,13 +35,14 @@ class Opened:
 
 @dataclass(slots=True)
 class Seen:
-    """One window. `pixels` is float32 [4, window, window], or None where no pixel of the window is valid.
+    """Window `(k_row, k_col)` of the lattice. `pixels` is float32 [4, window, window], or None where no pixel of the window is valid.
 
     `owned` is the box of work pixels that only this window speaks for; `height` (float32 metres, NaN missing) and `valid`
     (bool) have its shape.
     """
 
-    window: Window
+    k_row: int
+    k_col: int
     pixels: NDArray[np.float32] | None
     owned: Window
     height: NDArray[np.float32]
@@ -123,7 +124,7 @@ def _read_window(reader: RasterReader, work: WorkGrid, lattice: Lattice, k_row: 
     col, col1 = lattice.cols.owner(k_col)
     owned = Window(row, col, row1 - row, col1 - col).intersection(box)
     cell = owned.slices(source) if owned else (slice(0, 0), slice(0, 0))
-    return Seen(window, pixels, owned, seen.height[cell], seen.valid[cell])
+    return Seen(k_row, k_col, pixels, owned, seen.height[cell], seen.valid[cell])
 
 
 def _box_of(rows: NDArray[np.intp], cols: NDArray[np.intp]) -> Window:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from gridscribe.models.package import ModelPackage
-from gridscribe.pipelines.blend import BandBlender
+from gridscribe.pipelines.blend import Blender
 from gridscribe.pipelines.cog import CONFIDENCE, HEIGHT, MASK, CogWriter
 from gridscribe.pipelines.items import Part
 from gridscribe.pipelines.reading import Opened, Seen
@@ -42,7 +43,7 @@ class PartWriter:
         self._opened, self._folder = opened, folder
         self._package, self._product = package, product
         self._classes = len(package.classes)
-        self._blender = BandBlender(opened.lattice, opened.box, self._classes)
+        self._blender = Blender(opened.lattice, opened.box, self._classes)
         grid, box = opened.part.image.grid, opened.part.box
         part_grid = Grid(box.height, box.width, grid.window_transform(box), grid.crs)
         self._writers = {
@@ -58,27 +59,33 @@ class PartWriter:
         work = opened.work
         self._rows = work.index(box.row, box.row1, work.grid.height) if work.resampled else None
         self._cols = work.index(box.col, box.col1, work.grid.width) - opened.box.col if work.resampled else None
-        self._band: Window | None = None  # the work rows whose owned cells are being gathered
-        self._height = np.empty((0, 0), np.float32)
-        self._valid = np.empty((0, 0), np.bool_)
+        self._band = Window(opened.box.row, opened.box.col, 0, opened.box.width)  # the work rows being gathered
+        self._rasters: dict[str, NDArray[Any]] = {}
         self._counts = np.zeros(256, np.int64)
         self._height_pixels = 0
         self._windows = 0
 
     def add(self, seen: Seen, probabilities: NDArray[np.float32] | None) -> None:
-        """One window: its probabilities (None: nothing valid in it) and the height and validity that it owns."""
-        self._turn_to(seen.window.row)
-        if probabilities is not None:
-            self._blender.add(seen.window, probabilities)
-            self._windows += 1
-        if seen.owned:
-            band = self._ensure_band(seen.owned)
-            self._height[seen.owned.slices(band)] = seen.height
-            self._valid[seen.owned.slices(band)] = seen.valid
+        """The next window of the part: its probabilities (None: nothing valid in it), and the height and validity of its cell."""
+        cell, mask, confidence = self._blender.add(seen.k_row, seen.k_col, probabilities)
+        self._windows += probabilities is not None
+        if not cell:
+            return
+        if not seen.valid.all():
+            mask[~seen.valid] = MASK.nodata
+            confidence[~seen.valid] = CONFIDENCE.nodata
+        if cell.row >= self._band.row1:
+            self._flush()
+            self._band = Window(cell.row, self._band.col, cell.height, self._band.width)
+            self._rasters = {kind.name: np.empty(self._band.shape, kind.dtype) for kind in KINDS}
+        at = cell.slices(self._band)
+        self._rasters[MASK.name][at] = mask
+        self._rasters[CONFIDENCE.name][at] = confidence
+        self._rasters[HEIGHT.name][at] = _centimetres(seen.height)
 
     def finish(self) -> PartFiles:
         """Write the last rows and encode; returns the files."""
-        self._flush(self._opened.box.row1)
+        self._flush()
         paths = {}
         for name, writer in self._writers.items():
             paths[name] = self._folder / f"{name}.tif"
@@ -98,32 +105,11 @@ class PartWriter:
         for writer in self._writers.values():
             writer.close()
 
-    def _turn_to(self, row: int) -> None:
-        """All windows of earlier rows have come: finish what is above image row `row` of the work grid."""
-        if self._band is not None and row >= self._band.row1:
-            self._flush(row)
-
-    def _ensure_band(self, owned: Window) -> Window:
-        if self._band is None:
-            box = self._opened.box
-            self._band = Window(owned.row, box.col, owned.height, box.width)
-            self._height = np.full(self._band.shape, np.nan, np.float32)
-            self._valid = np.zeros(self._band.shape, np.bool_)
-        return self._band
-
-    def _flush(self, row: int) -> None:
-        for rows, mask, confidence in self._blender.advance(row):
-            if self._band is None or rows.row != self._band.row or rows.height != self._band.height:
-                raise AssertionError(f"blended rows {rows} are not the owned rows {self._band}")
-            if not self._valid.all():
-                mask[~self._valid] = MASK.nodata
-                confidence[~self._valid] = CONFIDENCE.nodata
-            self._write(rows, {"mask": mask, "confidence": confidence, "height": _centimetres(self._height)})
-            self._band = None
-
-    def _write(self, rows: Window, arrays: dict[str, NDArray[np.uint8] | NDArray[np.int16]]) -> None:
-        """Write work rows; on a resampled grid, the image rows and columns whose centres lie in them."""
-        box = self._opened.part.box
+    def _flush(self) -> None:
+        """Write the band's work rows; on a resampled grid, the image rows and columns whose centres lie in them."""
+        if not self._band:
+            return
+        rows, box, arrays = self._band, self._opened.part.box, self._rasters
         if self._rows is None or self._cols is None:
             first = rows.row - box.row
         else:
@@ -133,8 +119,8 @@ class PartWriter:
         for kind, array in arrays.items():
             if len(array):
                 self._writers[kind].write_rows(int(first), array)
-        self._counts += np.bincount(arrays["mask"].ravel(), minlength=256)
-        self._height_pixels += int(np.count_nonzero(arrays["height"] != HEIGHT.nodata))
+        self._counts += np.bincount(arrays[MASK.name].ravel(), minlength=256)
+        self._height_pixels += int(np.count_nonzero(arrays[HEIGHT.name] != HEIGHT.nodata))
 
     def _metadata(self) -> dict[str, str]:
         metadata = {"GRIDSCRIBE_PRODUCT": self._product, "GRIDSCRIBE_MODEL": self._package.name}

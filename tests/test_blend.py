@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from gridscribe.pipelines.blend import BandBlender, taper, taper_sum
+from gridscribe.pipelines.blend import Blender, taper, taper_sum
 from gridscribe.pipelines.lattice import Axis, Lattice
 from gridscribe.values import Window
 
@@ -30,18 +30,11 @@ def empty(k: tuple[int, int], share: int) -> bool:
 def blend(lattice: Lattice, box: Window, share: int = 0) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
     mask = np.full(box.shape, 200, np.uint8)
     confidence = mask.copy()
-    blender = BandBlender(lattice, box, CLASSES)
-
-    def write(row: int) -> None:
-        for part, m, c in blender.advance(row):
-            mask[part.slices(box)] = m
-            confidence[part.slices(box)] = c
-
-    for k_row, k_col in lattice.meeting(box):
-        write(k_row * lattice.stride)
-        if not empty((k_row, k_col), share):
-            blender.add(lattice.at(k_row, k_col), window_probabilities(lattice, (k_row, k_col)))
-    write(box.row1)
+    blender = Blender(lattice, box, CLASSES)
+    for k in lattice.meeting(box):
+        part, m, c = blender.add(*k, None if empty(k, share) else window_probabilities(lattice, k))
+        mask[part.slices(box)] = m
+        confidence[part.slices(box)] = c
     return mask, confidence
 
 
@@ -91,8 +84,8 @@ def test_taper_is_positive_and_sums_to_one_where_two_windows_meet(window: int, d
 
 def test_ties_go_to_the_lowest_class() -> None:
     lattice = Lattice(4, 4, 4, 4)
-    blender = BandBlender(lattice, Window(0, 0, 4, 4), 3)
-    blender.add(lattice.at(0, 0), np.array([0.2, 0.4, 0.4], np.float32)[:, None, None] * np.ones((1, 4, 4), np.float32))
-    ((_, mask, confidence),) = blender.advance(4)
+    blender = Blender(lattice, Window(0, 0, 4, 4), 3)
+    found = np.array([0.2, 0.4, 0.4], np.float32)[:, None, None] * np.ones((1, 4, 4), np.float32)
+    _, mask, confidence = blender.add(0, 0, found)
     assert (mask == 1).all()
     assert (confidence == round(0.4 * 254)).all()

@@ -71,7 +71,7 @@ def commit(pipeline: RasterPipeline, item: Item, scratch: Path) -> None:
         )
         answers = np.full((len(pipeline.package.classes), 512, 512), 0.1, np.float32)
         height, valid = np.ones((SIZE, SIZE), np.float32), np.ones((SIZE, SIZE), np.bool_)
-        writer.add(Seen(Window(0, 0, 512, 512), None, part.box, height, valid), answers)
+        writer.add(Seen(0, 0, None, part.box, height, valid), answers)
         done.append(writer.finish())
     pipeline._commit(item, done, Deadline(600))
 
