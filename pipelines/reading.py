@@ -35,7 +35,7 @@ class Opened:
 
 @dataclass(slots=True)
 class Seen:
-    """Window `(k_row, k_col)` of the lattice. `pixels` is float32 [4, window, window], or None where no pixel of the window is valid.
+    """Window `(k_row, k_col)` of the lattice. `pixels` is float32 [4, window, window], or None where none of its pixels is valid.
 
     `owned` is the box of work pixels that only this window speaks for; `height` (float32 metres, NaN missing) and `valid`
     (bool) have its shape.

@@ -32,7 +32,6 @@ from gridscribe.pipelines.scale import work_grid
 from gridscribe.pipelines.stages import Deadline
 from gridscribe.pipelines.writing import PartFiles, PartWriter
 from gridscribe.store import open_store
-from gridscribe.values import Window
 
 SIZE = 32
 SAMPLED_ITEMS = 12  # bundles really committed at each size: their cost does not depend on how many there are
