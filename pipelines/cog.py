@@ -31,7 +31,7 @@ from gridscribe.values import Grid
 
 LEVEL = 1
 """ZSTD level: 3 takes 1 % off what a 4096 px scene's three rasters need, and 1.5 times the time."""
-SPOOL = 1 << 20  # compressed bytes of a level kept in memory before they go to a temporary file
+SPOOL = 1 << 18  # compressed bytes of a level kept in memory before they go to a temporary file
 
 
 class ClassLike(Protocol):
@@ -68,7 +68,7 @@ class CogWriter:
     """Writes one single-band COG from rows that come in order, from the top.
 
     512 px blocks, ZSTD, overviews by halves down to one block (`mode` for masks, `average` for the others, nodata left
-    out of both), blocks of nothing but nodata not stored. Memory: about `1024 * width` pixels, and 1 MiB a level. A
+    out of both), blocks of nothing but nodata not stored. Memory: about `1024 * width` pixels, and 256 KiB a level. A
     file over 4 GiB is a BigTIFF. (Of a raster one pixel wide rio-cogeo says that its overviews are invalid, as it does of
     GDAL's own: it tells their factor from the width alone.)
     """

@@ -119,7 +119,8 @@ class PartWriter:
         for kind, array in arrays.items():
             if len(array):
                 self._writers[kind].write_rows(int(first), array)
-        self._counts += np.bincount(arrays[MASK.name].ravel(), minlength=256)
+        for row in arrays[MASK.name]:  # row by row: counting makes eight bytes of each pixel
+            self._counts += np.bincount(row, minlength=256)
         self._height_pixels += int(np.count_nonzero(arrays[HEIGHT.name] != HEIGHT.nodata))
 
     def _metadata(self) -> dict[str, str]:
