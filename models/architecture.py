@@ -122,7 +122,7 @@ def inference_architecture(model: dict[str, Any]) -> dict[str, Any]:
     kept = {key: deepcopy(value) for key, value in model.items() if key not in {"train_cfg", "test_cfg"}}
     for head in (kept["decode_head"], *kept["decode_head"].get("heads", ())):
         head.pop("loss_decode", None)
-    return _plain_data(kept)
+    return plain_data(kept)
 
 
 def plain_architecture(architecture: dict[str, Any]) -> dict[str, Any]:
@@ -137,9 +137,10 @@ def plain_architecture(architecture: dict[str, Any]) -> dict[str, Any]:
     return plain
 
 
-def _plain_data(value: Any) -> Any:
+def plain_data(value: Any) -> Any:
+    """`value` with dicts and lists alone in it, as JSON has them."""
     if isinstance(value, dict):
-        return {str(k): _plain_data(v) for k, v in value.items()}
+        return {str(k): plain_data(v) for k, v in value.items()}
     if isinstance(value, (list, tuple)):
-        return [_plain_data(v) for v in value]
+        return [plain_data(v) for v in value]
     return value

@@ -16,19 +16,21 @@ class Predictor(nn.Module):
     In: float32 [B, 4, H, W], R, G, B in 0..255 and height in metres with NaN = missing. Out: float32 [B, classes, H, W].
     """
 
-    def __init__(self, network: nn.Module) -> None:
+    def __init__(self, network: nn.Module, temperature: float = 1.0) -> None:
         super().__init__()
-        self.network = network
+        self.network, self.temperature = network, temperature
 
     def forward(self, raw: Tensor) -> Tensor:
         """See the class."""
         network: Any = self.network
         logits = network.decode_head(network.backbone(network.data_preprocessor.normalise(raw)))
         logits = F.interpolate(logits.float(), size=raw.shape[2:], mode="bilinear", align_corners=network.align_corners)
+        if self.temperature != 1:
+            logits = logits / self.temperature
         return torch.softmax(logits, dim=1)
 
 
-def traced(network: nn.Module, batch: int, window: int) -> torch.jit.ScriptModule:
+def traced(network: nn.Module, batch: int, window: int, temperature: float = 1.0) -> torch.jit.ScriptModule:
     """The predictor of `network` traced at one input shape."""
     example = torch.zeros(batch, 4, window, window)
     example[:, 3, : window // 2] = float("nan")
@@ -36,4 +38,6 @@ def traced(network: nn.Module, batch: int, window: int) -> torch.jit.ScriptModul
         warnings.simplefilter(
             "ignore", FutureWarning
         )  # torch announces other tracers, which OpenVINO converts less well
-        return cast(torch.jit.ScriptModule, torch.jit.trace(Predictor(network).eval(), example, check_trace=False))
+        return cast(
+            torch.jit.ScriptModule, torch.jit.trace(Predictor(network, temperature).eval(), example, check_trace=False)
+        )

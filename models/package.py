@@ -31,6 +31,7 @@ MODEL_FILE = "model.json"
 WEIGHTS_FILE = "model.safetensors"
 JSON_LIMIT = 1 << 20
 WEIGHTS_LIMIT = 1 << 30
+TEMPERATURES = (0.05, 20.0)
 SHIPPED = Path(__file__).parent / "shipped"
 
 
@@ -66,6 +67,8 @@ class ModelPackage:
     """Pixels from one window to the next."""
     patch: int
     """Pixels a side of the encoder's finest cell."""
+    temperature: float
+    """What logits are divided by before the softmax, so that confidences are shares of right answers; 1 where not fitted."""
     metrics: dict[str, Any]
     training: dict[str, Any]
     weights: bytes = field(repr=False, compare=False)
@@ -148,11 +151,20 @@ def save_package(
     return package
 
 
-def with_metrics(package: ModelPackage, folder: Path, metrics: Mapping[str, Any]) -> ModelPackage:
-    """Rewrite the `model.json` in `folder` with these metrics. The digest changes with it."""
+def updated_package(
+    package: ModelPackage,
+    folder: Path,
+    *,
+    metrics: Mapping[str, Any] | None = None,
+    temperature: float | None = None,
+) -> ModelPackage:
+    """Rewrite the `model.json` in `folder` with these metrics or this temperature. The digest changes with it."""
     path = folder / MODEL_FILE
     document = json.loads(path.read_bytes())
-    document["gridscribe"]["metrics"] = dict(metrics)
+    if metrics is not None:
+        document["gridscribe"]["metrics"] = dict(metrics)
+    if temperature is not None:
+        document["gridscribe"]["temperature"] = temperature
     described = json.dumps(document, indent=2).encode() + b"\n"
     updated = _parse(described, package.weights, package.uri)
     path.write_bytes(described)
@@ -290,6 +302,7 @@ def _parse(described: bytes, weights: bytes, uri: str) -> ModelPackage:
             window=window,
             stride=stride,
             patch=patch,
+            temperature=float(own.get("temperature", 1.0)),
             metrics=dict(own["metrics"]),
             training=dict(own["training"]),
             weights=weights,
@@ -317,6 +330,10 @@ def _check(package: ModelPackage) -> None:
         raise ModelError(
             f"{where}: window {package.window}, stride {package.stride}, patch {package.patch}; "
             "needs patch <= stride <= window <= 8192 and a stride that is a multiple of the patch"
+        )
+    if not TEMPERATURES[0] <= package.temperature <= TEMPERATURES[1]:
+        raise ModelError(
+            f"{where}: temperature is {package.temperature}; it must lie in {TEMPERATURES[0]:g}..{TEMPERATURES[1]:g}"
         )
     check_architecture(package.architecture, where)
     outputs = package.architecture["decode_head"]["num_classes"]

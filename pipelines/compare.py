@@ -158,6 +158,7 @@ def run_one(run: Run, work_dir: Path, cache: Path) -> dict[str, Any]:
         work_dir,
         data=Path(budget.data),
         held_out=Path(budget.held_out),
+        calibrate=False,
         threads=budget.threads,
         kind=budget.kind,
         encoders=run.encoders,
@@ -172,7 +173,7 @@ def run_one(run: Run, work_dir: Path, cache: Path) -> dict[str, Any]:
         "encoders": list(run.encoders),
         "seed": run.seed,
         "budget": {k: v for k, v in asdict(budget).items() if k not in ("data", "held_out")},
-        "images": {"train": package.training["scenes"], "held_out": package.metrics["scenes"]},
+        "images": {"train": package.training["data"]["images"], "held_out": package.metrics["images"]},
         "metrics": package.metrics,
         "seconds": round(seconds, 1),
         "curve": _curve(work_dir),
@@ -182,12 +183,9 @@ def run_one(run: Run, work_dir: Path, cache: Path) -> dict[str, Any]:
 
 def _curve(work_dir: Path) -> list[list[float]]:
     """[[step, loss], ...]: the training loss as logged, thinned to at most `CURVE_POINTS`."""
-    logged = []
-    for file in sorted(work_dir.glob("*/vis_data/scalars.json")):
-        for line in file.read_text().splitlines():
-            row = json.loads(line)
-            if "loss" in row:
-                logged.append([row["step"], round(row["loss"], 4)])
+    from gridscribe.pipelines.curve import read_curve
+
+    logged = [[step, round(loss, 4)] for step, loss, _ in read_curve(work_dir)]
     step = max(1, len(logged) // CURVE_POINTS)
     return logged[step - 1 :: step]
 

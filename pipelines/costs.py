@@ -20,8 +20,8 @@ from gridscribe.models.engines import SharedEngine, open_engine, resolve_engine
 from gridscribe.models.inference import Predictor
 from gridscribe.models.package import ModelPackage, build_network
 from gridscribe.models.segmentor import build_segmentor
+from gridscribe.pipelines.packaging import package_network
 from gridscribe.pipelines.recipes import config_path, with_encoders
-from gridscribe.pipelines.training import package_network
 
 WINDOWS = 8
 ROUNDS = 3

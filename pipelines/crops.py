@@ -64,15 +64,16 @@ class LabelledCrops(Dataset):
         self.metainfo = {"classes": legend.classes, "palette": [list(c) for c in legend.palette]}
         self.crop, self.zoom, self.balanced, self.seed, self.length = crop, zoom, balanced, seed, length
         self.drop_height, self.drop_rgb = drop_height, drop_rgb
-        found = find_labelled(kind, Path(data_root), split, legend=legend, **(options or {}))
-        self.scenes: list[CachedImage] = cache_images(found, Path(cache))
+        self.found = find_labelled(kind, Path(data_root), split, legend=legend, **(options or {}))
+        """The images, as they are stored."""
+        self.scenes: list[CachedImage] = cache_images(self.found, Path(cache))
         self.holders = [
             [s for s, scene in enumerate(self.scenes) if k in scene.present] for k in range(len(legend.classes))
         ]
         self.present = [k for k, holders in enumerate(self.holders) if holders]
         if not self.present:
             raise InputError(
-                f"{data_root}: no pixel of its {len(found)} images has a label: nothing can be learnt from it"
+                f"{data_root}: no pixel of its {len(self.found)} images has a label: nothing can be learnt from it"
             )
 
     def __len__(self) -> int:

@@ -1,102 +1,125 @@
-"""Scoring masks on labelled images: intersection over union per class, over all pixels of all images together."""
+"""Scoring a model on labelled images by the masks that a job would write: the same windows, blending, engine and files."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 import numpy as np
+import rasterio
 from numpy.typing import NDArray
 
 from gridscribe.errors import UsageError
-from gridscribe.models.engines import SharedEngine, open_engine, resolve_engine
-from gridscribe.models.package import ModelPackage
-from gridscribe.pipelines.blend import Blender
-from gridscribe.pipelines.datasets import IGNORE, LabelledImage, Scene, find_labelled
-from gridscribe.pipelines.lattice import Lattice, reflect
+from gridscribe.models.engines import EngineSpec, SharedEngine, open_engine, resolve_engine
+from gridscribe.models.package import TEMPERATURES, ModelPackage
+from gridscribe.pipelines.blend import CONFIDENCE_LEVELS
+from gridscribe.pipelines.calibrating import ProbabilitySample
+from gridscribe.pipelines.cog import CONFIDENCE, MASK
+from gridscribe.pipelines.datasets import IGNORE, LabelledImage, Legend, Scene, open_labelled
+from gridscribe.pipelines.items import Item, Part
+from gridscribe.pipelines.metrics import Calibration, boundary_counts
+from gridscribe.pipelines.predicted import Watch, predict_item
+from gridscribe.pipelines.reading import WindowPlan
+from gridscribe.pipelines.scores import Scores, confusion
+from gridscribe.pipelines.stages import Deadline
+from gridscribe.pipelines.writing import PartFiles
 from gridscribe.values import Window
+
+BAND = 1024  # rows scored at a time: memory is bounded by a band, not by the image
+BOUNDARY_SHARE = 0.02
+"""Width of boundary bands over the diagonal of the model's window: the share of the image's diagonal in Cheng et al."""
 
 Predict = Callable[[Scene], NDArray[np.uint8]]
 
 
-@dataclass(frozen=True, slots=True)
-class Scores:
-    """Results on a set of scenes."""
+class Evaluator:
+    """A model, its engine open, for scoring images; use it in a `with`."""
 
-    confusion: NDArray[np.int64]
-    """[classes, classes]: pixels of true class (row) that were given a class (column)."""
-    names: tuple[str, ...]
-    scenes: int
-    ignored_in_mean: tuple[int, ...] = (0,)
-    """Classes that `miou_without_other` leaves out."""
+    def __init__(self, package: ModelPackage, engine_name: str = "auto", *, stride: int | None = None) -> None:
+        """`stride` in place of the package's. Raises UsageError or EngineError where the engine cannot be had."""
+        self.package = package
+        self._engine = SharedEngine(open_engine(resolve_engine(engine_name, package), package))
+        self._windows = WindowPlan(package.window, stride or package.stride, package.gsd, strict_gsd=False)
 
     @property
-    def iou(self) -> NDArray[np.float64]:
-        """Intersection over union per class; NaN for a class that neither labels nor masks hold."""
-        hit = np.diag(self.confusion).astype(np.float64)
-        union = self.confusion.sum(axis=0) + self.confusion.sum(axis=1) - hit
-        return np.divide(hit, union, out=np.full(len(hit), np.nan), where=union > 0)
+    def spec(self) -> EngineSpec:
+        """The engine in use."""
+        return self._engine.spec
 
-    @property
-    def miou(self) -> float:
-        """Mean over all classes."""
-        return float(np.nanmean(self.iou))
+    @contextmanager
+    def predicted(
+        self, image: LabelledImage, watch: Watch | None = None, box: Window | None = None
+    ) -> Iterator[PartFiles]:
+        """The rasters of a whole image (or of `box`) as a job writes them, for as long as the `with` lasts.
 
-    @property
-    def miou_without_other(self) -> float:
-        """Mean over the classes that published tables report: all but GAMUS's class 0 ("other"), ISPRS's clutter, ..."""
-        return float(np.nanmean(np.delete(self.iou, self.ignored_in_mean)))
+        Raises InputError where the image cannot be read.
+        """
+        item = Item((Part(image.image, box or image.image.grid.window),))
+        with tempfile.TemporaryDirectory(prefix="gridscribe-evaluate-") as scratch:
+            deadline = Deadline(float("inf"))
+            done, failed = predict_item(
+                item, self._windows, self._engine, self.package, "evaluation", Path(scratch), deadline, watch
+            )
+            for broken in failed:
+                raise broken.error
+            yield done[0]
 
-    @property
-    def accuracy(self) -> float:
-        """Share of labelled pixels given their class."""
-        return float(np.trace(self.confusion) / self.confusion.sum())
+    def mask(self, image: LabelledImage, box: Window | None = None) -> NDArray[np.uint8]:
+        """The mask of the whole image or of `box`, uint8 [H, W], 255 where RGB is missing."""
+        with self.predicted(image, box=box) as files, rasterio.open(files.paths[MASK.name]) as raster:
+            mask: NDArray[np.uint8] = raster.read(1)
+            return mask
 
-    def to_json(self) -> dict[str, Any]:
-        """Plain data, rounded to four digits, for a package's metrics."""
-        return {
-            "scenes": self.scenes,
-            "miou": round(self.miou, 4),
-            "miou_without_other": round(self.miou_without_other, 4),
-            "accuracy": round(self.accuracy, 4),
-            "iou": {name: round(float(value), 4) for name, value in zip(self.names, self.iou, strict=True)},
-        }
+    def score(self, images: Sequence[LabelledImage]) -> Scores:
+        """Scores on `images`. Raises UsageError where the classes differ, InputError where an image cannot be read."""
+        legend = check_classes(images, tuple(c.name for c in self.package.classes))
+        diagonal = self.package.window * 2**0.5
+        scores = Scores(legend, boundary_pixels=max(1, round(BOUNDARY_SHARE * diagonal)), calibration=Calibration())
+        for image in images:
+            with self.predicted(image) as files:
+                _add(scores, image, files)
+        return scores
 
+    def fit_temperature(self, images: Sequence[LabelledImage]) -> float:
+        """The temperature (see `metrics.fit_temperature`) that suits `images` best, the package's present one included."""
+        check_classes(images, tuple(c.name for c in self.package.classes))
+        sample = ProbabilitySample(images, self._windows)
+        for number, image in enumerate(images):
+            with self.predicted(image, sample.of(image, number)):
+                pass
+        return round(float(np.clip(self.package.temperature * sample.fit(), *TEMPERATURES)), 4)
 
-def confusion(labels: NDArray[np.uint8], mask: NDArray[np.uint8], classes: int) -> NDArray[np.int64]:
-    """[classes, classes] counts of (label, mask), without pixels labelled 255."""
-    known = labels != IGNORE
-    pairs = labels[known].astype(np.int64) * classes + mask[known]
-    return np.bincount(pairs, minlength=classes * classes).reshape(classes, classes)
+    def close(self) -> None:
+        """Free the engine."""
+        self._engine.close()
 
+    def __enter__(self) -> Evaluator:
+        return self
 
-def predict_scene(scene: Scene, engine: SharedEngine, package: ModelPackage) -> NDArray[np.uint8]:
-    """The mask of a whole scene as a raster job computes it: window lattice, reflection at the edges, taper."""
-    rows, cols = scene.labels.shape
-    lattice = Lattice(rows, cols, engine.spec.window, package.stride)
-    whole = Window(0, 0, rows, cols)
-    blender = Blender(lattice, whole, engine.num_classes)
-    mask = np.empty((rows, cols), np.uint8)
-    raw = np.concatenate([scene.rgb.astype(np.float32), scene.height.astype(np.float32)[None]])
-    places = list(lattice.meeting(whole))
-    windows = (
-        raw[:, reflect(at.row, at.height, rows)[:, None], reflect(at.col, at.width, cols)]  # a copy
-        for at in (lattice.at(*k) for k in places)
-    )
-    for k, found in zip(places, engine.stream(windows), strict=True):
-        cell, decided, _ = blender.add(*k, found)
-        mask[cell.slices()] = decided
-    return mask
+    def __exit__(self, *_: object) -> None:
+        self.close()
 
 
-def score(predict: Predict, data: Path | Sequence[LabelledImage], names: tuple[str, ...]) -> Scores:
-    """Scores of any way to get a mask of a scene, on every image of `data`: labelled images, or a folder of generated scenes.
+def evaluate(package: ModelPackage, images: Sequence[LabelledImage], engine_name: str = "auto") -> Scores:
+    """Scores of a package, as stored, on `images`: see `Evaluator.score`."""
+    with Evaluator(package, engine_name) as evaluator:
+        return evaluator.score(images)
 
-    Raises UsageError where `names`, the classes of the masks, are not those of the labels.
-    """
-    images = find_labelled("scenes", data) if isinstance(data, Path) else data
+
+def score(predict: Predict, images: Sequence[LabelledImage], names: tuple[str, ...]) -> Scores:
+    """Scores of any way to get a mask of a scene. Raises UsageError where `names`, the masks' classes, are not the labels'."""
+    scores = Scores(check_classes(images, names))
+    for image in images:
+        scene = image.read()
+        scores.confusion += confusion(scene.labels, predict(scene), len(names))
+        scores.images += 1
+    return scores
+
+
+def check_classes(images: Sequence[LabelledImage], names: tuple[str, ...]) -> Legend:
+    """The legend of `images`. Raises UsageError where there is none, or its classes are not `names`."""
     if not images:
         raise UsageError("no image to score on")
     legend = images[0].legend
@@ -105,14 +128,34 @@ def score(predict: Predict, data: Path | Sequence[LabelledImage], names: tuple[s
             f"masks of classes {list(names)} cannot be scored on labels of {list(legend.classes)}: use data with the model's "
             "classes, in their order"
         )
-    total = np.zeros((len(names), len(names)), np.int64)
-    for image in images:
-        scene = image.read()
-        total += confusion(scene.labels, predict(scene), len(names))
-    return Scores(total, names, len(images), legend.ignored_in_mean)
+    return legend
 
 
-def evaluate(package: ModelPackage, data: Path | Sequence[LabelledImage], engine_name: str = "auto") -> Scores:
-    """Scores of a package, as stored, on every image of `data` (see `score`)."""
-    with SharedEngine(open_engine(resolve_engine(engine_name, package), package)) as engine:
-        return score(lambda scene: predict_scene(scene, engine, package), data, tuple(c.name for c in package.classes))
+def _add(scores: Scores, image: LabelledImage, files: PartFiles) -> None:
+    """Count one image, in bands of rows."""
+    rows, cols = image.image.grid.shape
+    margin, count = scores.boundary_pixels, len(scores.legend.classes)
+    with (
+        rasterio.open(files.paths[MASK.name]) as masks,
+        rasterio.open(files.paths[CONFIDENCE.name]) as confidences,
+        open_labelled(image) as reader,
+    ):
+        for row in range(0, rows, BAND):
+            inner = Window(row, 0, min(BAND, rows - row), cols)
+            first, last = max(0, row - margin), min(rows, inner.row1 + margin)
+            outer = Window(first, 0, last - first, cols)
+            labels, mask = reader.read_labels(outer), masks.read(1, window=_rasterio(outer))
+            kept = inner.slices(outer)
+            scores.boundary += boundary_counts(labels, mask, count, margin, kept[0])
+            labels, mask = labels[kept], mask[kept]
+            scores.confusion += confusion(labels, mask, count)
+            scores.unpredicted += int(((labels != IGNORE) & (mask == IGNORE)).sum())
+            if scores.calibration is not None:
+                labels[mask == IGNORE] = IGNORE
+                confidence = confidences.read(1, window=_rasterio(inner)) / np.float32(CONFIDENCE_LEVELS)
+                scores.calibration.add(labels, mask, confidence)
+    scores.images += 1
+
+
+def _rasterio(window: Window) -> rasterio.windows.Window:
+    return rasterio.windows.Window(window.col, window.row, window.width, window.height)

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from gridscribe.pipelines.datasets import IGNORE
 
 BINS = 15
+TEMPERATURES = (0.1, 10.0)
 
 
 def f1(confusion: NDArray[np.int64]) -> NDArray[np.float64]:
@@ -21,13 +22,13 @@ def f1(confusion: NDArray[np.int64]) -> NDArray[np.float64]:
 
 
 def boundary_counts(
-    labels: NDArray[np.uint8], mask: NDArray[np.uint8], classes: int, distance: int
+    labels: NDArray[np.uint8], mask: NDArray[np.uint8], classes: int, distance: int, rows: slice = slice(None)
 ) -> NDArray[np.int64]:
     """[classes, 2]: intersection and union, in pixels, of the inner boundary bands of labels and mask.
 
     Boundary IoU (Cheng et al., CVPR 2021, equation 2): of each class, only pixels within `distance` of its contour count
     (`distance` erosions by a 3 x 3 square; the edge of the image is a contour, as in the authors' code). Pixels labelled 255
-    belong to no class and to no mask.
+    belong to no class and to no mask. Only `rows` are counted: an image may be given in bands that overlap by `distance`.
     """
     known = labels != IGNORE
     counts = np.zeros((classes, 2), np.int64)
@@ -37,7 +38,7 @@ def boundary_counts(
         for area in (labels == k, (mask == k) & known):
             padded = np.pad(area.astype(np.uint8), 1)
             inner = cv2.erode(padded, kernel, iterations=distance)[1:-1, 1:-1] > 0
-            bands.append(area & ~inner)
+            bands.append((area & ~inner)[rows])
         counts[k] = np.count_nonzero(bands[0] & bands[1]), np.count_nonzero(bands[0] | bands[1])
     return counts
 
@@ -67,22 +68,32 @@ class Calibration:
         return float(np.abs(self.confidence - self.right).sum() / total) if total else float("nan")
 
 
-def fit_temperature(probabilities: NDArray[np.floating], labels: NDArray[np.integer]) -> float:
+def fit_temperature(
+    probabilities: NDArray[np.floating],
+    labels: NDArray[np.integer],
+    pixels: NDArray[np.integer] | None = None,
+    weights: NDArray[np.floating] | None = None,
+) -> float:
     """The temperature T by which logits are divided so that the mean -log p(label) is least (Guo et al., section 4.2).
 
-    `probabilities` [n, classes] of single windows at T = 1, of pixels with labels [n]: softmax(logits / T) is their 1/T-th power,
-    normalised, so logits are not needed. Sought in 0.2..5 by golden section, to 1e-3.
+    `probabilities` [n, classes] at T = 1 with labels [n]: softmax(logits / T) is their 1/T-th power, normalised, so logits are
+    not needed. Where several answers are of one pixel, `pixels` [n] says which (0, 1, ...), and p is their mean under
+    `weights` [n]. Sought in `TEMPERATURES` by golden section over its logarithm, to a thousandth.
     """
     logs = np.log(np.maximum(np.asarray(probabilities, np.float64), 1e-12))
     at = np.arange(len(labels)), np.asarray(labels, np.intp)
+    pixels = np.arange(len(labels)) if pixels is None else pixels
+    weights = np.ones(len(labels)) if weights is None else weights
+    total = np.bincount(pixels, weights)
 
-    def loss(temperature: float) -> float:
-        scaled = logs / temperature
-        top = scaled.max(axis=1, keepdims=True)
-        norm = top[:, 0] + np.log(np.exp(scaled - top).sum(axis=1))
-        return float((norm - scaled[at]).mean())
+    def loss(log_temperature: float) -> float:
+        scaled = logs / np.exp(log_temperature)
+        scaled -= scaled.max(axis=1, keepdims=True)
+        np.exp(scaled, out=scaled)
+        of_label = np.bincount(pixels, weights * scaled[at] / scaled.sum(axis=1)) / total
+        return float(-np.log(np.maximum(of_label, 1e-300)).mean())
 
-    low, high = 0.2, 5.0
+    low, high = np.log(TEMPERATURES)
     ratio = (np.sqrt(5) - 1) / 2
     one, two = high - ratio * (high - low), low + ratio * (high - low)
     of_one, of_two = loss(one), loss(two)
@@ -95,4 +106,4 @@ def fit_temperature(probabilities: NDArray[np.floating], labels: NDArray[np.inte
             low, one, of_one = one, two, of_two
             two = low + ratio * (high - low)
             of_two = loss(two)
-    return float((low + high) / 2)
+    return float(np.exp((low + high) / 2))

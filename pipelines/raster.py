@@ -1,7 +1,6 @@
 """The raster pipeline: one item in, committed objects out.
 
-Three stages run beside each other: windows are read and warped, predicted, and blended into rows that are written,
-encoded and put. What lies in memory is a band of the item, whatever the size of the image.
+What lies in memory is a band of the item, whatever the size of the image (see `predict_item`).
 """
 
 from __future__ import annotations
@@ -9,7 +8,6 @@ from __future__ import annotations
 import shutil
 import tempfile
 import time
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -20,17 +18,14 @@ from gridscribe.errors import InputError, ModelError
 from gridscribe.models.engines import EngineSpec, SharedEngine, open_engine
 from gridscribe.models.package import ModelPackage, load_package
 from gridscribe.pipelines.items import Item, Part
-from gridscribe.pipelines.predicting import Predicted, predict_stream
-from gridscribe.pipelines.reading import Broken, Closed, Opened, WindowPlan, read_item
+from gridscribe.pipelines.predicted import predict_item
+from gridscribe.pipelines.reading import Broken, WindowPlan
 from gridscribe.pipelines.receipts import Receipt
 from gridscribe.pipelines.rows import image_row
-from gridscribe.pipelines.stages import Deadline, ahead
-from gridscribe.pipelines.writing import PartFiles, PartWriter
+from gridscribe.pipelines.stages import Deadline
+from gridscribe.pipelines.writing import PartFiles
 from gridscribe.store import open_store
 from gridscribe.tables import write_images
-
-READ_AHEAD = 4  # windows read before they are asked for
-PREDICT_AHEAD = 2  # answers waiting to be blended
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +79,9 @@ class RasterPipeline:
         started = time.perf_counter()
         scratch = Path(tempfile.mkdtemp(prefix="gridscribe-item-"))
         try:
-            done, failed = self._predict(item, scratch, deadline)
+            done, failed = predict_item(
+                item, self.spec.windows, self._engine, self._package, self.spec.product, scratch, deadline
+            )
             predicted = time.perf_counter()
             if failed:
                 commits = [self._commit(Item((files.part,)), [files], deadline) for files in done]
@@ -104,31 +101,6 @@ class RasterPipeline:
     def close(self) -> None:
         """Release the engine."""
         self._engine.close()
-
-    def _predict(self, item: Item, scratch: Path, deadline: Deadline) -> tuple[list[PartFiles], list[Broken]]:
-        done: list[PartFiles] = []
-        failed: list[Broken] = []
-        writer: PartWriter | None = None
-        for event in self._stream(item, deadline):
-            match event:
-                case Opened():
-                    folder = scratch / str(len(done) + len(failed))
-                    writer = PartWriter(event, folder, self._package, self.spec.product)
-                case Predicted(seen, probabilities) if writer is not None:
-                    writer.add(seen, probabilities)
-                case Closed() if writer is not None:
-                    done.append(writer.finish())
-                    writer = None
-                case Broken():
-                    if writer is not None:
-                        writer.discard()
-                        writer = None
-                    failed.append(event)
-        return done, failed
-
-    def _stream(self, item: Item, deadline: Deadline) -> Iterator[Opened | Predicted | Closed | Broken]:
-        windows = ahead(read_item(item, self.spec.windows, deadline), READ_AHEAD)
-        return ahead(predict_stream(windows, self._engine), PREDICT_AHEAD)
 
     def _commit(self, item: Item, parts: list[PartFiles], deadline: Deadline) -> str:
         deadline.check()

@@ -21,6 +21,7 @@ from gridscribe.ingest.scenes import CLASSES, write_scenes
 from gridscribe.models.engines import restart_with_malloc_environment
 from gridscribe.models.package import SHIPPED
 from gridscribe.pipelines.baselines import train_pixel_classifier
+from gridscribe.pipelines.datasets import find_labelled
 from gridscribe.pipelines.evaluation import score
 from gridscribe.pipelines.training import train
 
@@ -56,7 +57,7 @@ def run(kind: str, work_dir: Path, steps: int | None = None) -> dict[str, Any]:
     data, held_out = make_scenes(work_dir)
     if kind == "pixels":
         names = tuple(c.name for c in CLASSES)
-        return score(train_pixel_classifier(data, len(names)), held_out, names).to_json()
+        return score(train_pixel_classifier(data, len(names)), find_labelled("scenes", held_out), names).to_json()
     steps = steps or (STEPS if kind == "scenes" else SHORT_STEPS)
     package = train(
         "scenes",

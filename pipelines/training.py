@@ -1,10 +1,4 @@
-"""Training a segmentor on generated scenes with MMEngine's Runner, and turning the result into a model package.
-
-    python -m gridscribe.pipelines.training CONFIG --data SCENES --work-dir DIR [--held-out SCENES] [--steps N] [--seed S]
-
-`CONFIG` is a file or the name of one in `configs/segmentation/`. Running the command again with the same folder goes on
-from the last checkpoint. On a CPU, start it with the variables of `gridscribe.models.engines.malloc_environment`.
-"""
+"""Training a segmentor with MMEngine's Runner, and turning the result into a model package (`gridscribe train`)."""
 
 from __future__ import annotations
 
@@ -16,15 +10,19 @@ from typing import Any
 import torch
 from mmengine.config import Config
 from mmengine.runner import Runner
-from torch import nn
 
 from gridscribe.errors import UsageError
-from gridscribe.models.architecture import inference_architecture
-from gridscribe.models.package import ClassInfo, ModelPackage, save_package, with_metrics
-from gridscribe.models.weights import network_state, read_checkpoint
+from gridscribe.models.package import ModelPackage, updated_package
+from gridscribe.models.weights import read_checkpoint
+from gridscribe.pipelines.curve import draw_curve, read_curve
+from gridscribe.pipelines.datasets import LabelledImage, Legend, find_labelled
 from gridscribe.pipelines.datasets.recipe import with_data
+from gridscribe.pipelines.packaging import config_digest, data_facts, package_network
 from gridscribe.pipelines.precision import training_precision
 from gridscribe.pipelines.recipes import config_path, with_encoders
+
+SCORED_SPLITS = {"gamus": "val", "flair": "val", "isprs": "test"}
+"""What is scored on unless told otherwise: labelled, and not trained on."""
 
 
 class CheckedRunner(Runner):
@@ -98,71 +96,81 @@ def train(
     *,
     data: Path,
     held_out: Path | None = None,
+    held_out_split: str | None = None,
+    calibrate: bool = True,
     threads: int | None = None,
     **options: Any,
 ) -> ModelPackage:
     """Train and package: returns the package written to `work_dir/package`. `options` are those of `load_config`.
 
-    Goes on from the last checkpoint in `work_dir` if there is one. With `held_out` (a folder of scenes), the package is read
-    back as stored (float16) and scored there; the scores stand in its `metrics`. Raises UsageError for a config that cannot
-    be found or used, InputError for a folder without scenes, ModelError for a checkpoint that is not plain data.
+    Goes on from the last checkpoint in `work_dir` if there is one. The course of the loss is drawn in `work_dir/curve.png`. With
+    `held_out` (a folder of the same kind of data), the package is read back as stored (float16), its temperature fitted there
+    (unless not `calibrate`), and it is scored there as a job would run it: scores stand in its `metrics`, a report and
+    predictions to look at in `work_dir/held-out/`. Raises UsageError for a config that cannot be found or used, InputError for
+    data that cannot be, ModelError for a checkpoint that is not plain data.
     """
     config = load_config(config_name, data=data, work_dir=work_dir, **options)
-    kind = config.train_dataloader.dataset.kind
-    if held_out is not None and kind != "scenes":  # said now, not after hours of training
-        raise UsageError(
-            f"held_out={held_out}: scoring is of generated scenes only, and the data are {kind!r}; leave it out"
-        )
+    crops = config.train_dataloader.dataset
+    unseen = None if held_out is None else held_out_images(config, held_out, held_out_split)
     if threads is not None:
         torch.set_num_threads(threads)
     config.resume = True
+    digest = config_digest(config)
     runner = CheckedRunner.from_cfg(config)
     runner.logger.addFilter(_Progress())
     runner.train()
+    device = next(runner.model.parameters()).device.type
     package = package_network(
         config,
         runner.model,
         work_dir / "package",
         {
             "config": config_path(config_name).stem,
+            "config_digest": digest,
+            "data": data_facts(crops.kind, crops.get("split"), runner.train_dataloader.dataset.found),
             "steps": config.train_cfg.max_iters,
             "seed": config.randomness.seed,
-            "precision": training_precision(
-                config.optim_wrapper.get("precision", "float32"), next(runner.model.parameters()).device.type
-            ),
+            "precision": training_precision(config.optim_wrapper.get("precision", "float32"), device),
             "batch": config.train_dataloader.batch_size,
-            "crop": config.train_dataloader.dataset.crop,
-            "scenes": len(runner.train_dataloader.dataset.scenes),
+            "crop": crops.crop,
             "initial_weights": "random",
         },
     )
-    if held_out is not None:
-        from gridscribe.pipelines.evaluation import evaluate
-
-        package = with_metrics(package, work_dir / "package", evaluate(package, held_out).to_json())
-    return package
+    (work_dir / "curve.png").write_bytes(draw_curve(read_curve(work_dir), f"{package.name}, seed {runner.seed}"))
+    return package if unseen is None else score_package(package, work_dir / "package", unseen, calibrate=calibrate)
 
 
-def package_network(config: Config, network: nn.Module, folder: Path, training: Mapping[str, Any]) -> ModelPackage:
-    """Write `network`, built from `config.model`, as a package into `folder`, with what the config says of it."""
-    facts = config.package
-    return save_package(
-        folder,
-        network_state(network),
-        name=facts.name,
-        description=facts.description,
-        architecture=inference_architecture(config.model.to_dict()),
-        classes=tuple(
-            ClassInfo(k, name, tuple(color))
-            for k, (name, color) in enumerate(zip(config.classes, config.palette, strict=True))
-        ),
-        gsd=tuple(facts.gsd),
-        window=facts.window,
-        stride=facts.stride,
-        patch=facts.patch,
-        metrics={},
-        training=training,
-    )
+def held_out_images(config: Config, folder: Path, split: str | None = None) -> list[LabelledImage]:
+    """The images of `folder` to score on: of the kind of data that the config trains on, read with the same options.
+
+    `split`: GAMUS's and FLAIR's "val" and ISPRS's "test" unless given. Raises UsageError or InputError as `find_labelled`.
+    """
+    crops = config.train_dataloader.dataset.to_dict()
+    legend = Legend(tuple(crops["classes"]), tuple(crops["palette"]))
+    split = split or SCORED_SPLITS.get(crops["kind"])
+    return find_labelled(crops["kind"], folder, split, legend=legend, **crops.get("options", {}))
+
+
+def score_package(
+    package: ModelPackage, folder: Path, images: Sequence[LabelledImage], *, calibrate: bool = True
+) -> ModelPackage:
+    """Score the package in `folder` on `images` and write the scores into it; its temperature first, with `calibrate`.
+
+    A report and predictions to look at are left in `held-out/` beside it.
+    """
+    from gridscribe.pipelines.evaluation import Evaluator
+    from gridscribe.pipelines.evaluation_report import write_report
+    from gridscribe.pipelines.samples import draw_samples
+
+    if calibrate:
+        with Evaluator(package) as evaluator:
+            package = updated_package(package, folder, temperature=evaluator.fit_temperature(images))
+    with Evaluator(package) as evaluator:
+        scores = evaluator.score(images)
+        report = folder.parent / "held-out"
+        write_report(scores, report, {"model": package.name, "temperature": package.temperature})
+        (report / "samples.png").write_bytes(draw_samples(evaluator, images))
+    return updated_package(package, folder, metrics=scores.to_json())
 
 
 def _set_steps(config: Config, steps: int) -> None:
@@ -175,38 +183,3 @@ def _set_steps(config: Config, steps: int) -> None:
     rising, falling = config.param_scheduler
     rising.end = falling.begin = warm_up
     falling.end = steps
-
-
-def main() -> None:
-    """The command line of this module (see above)."""
-    import argparse
-
-    from mmengine.config import DictAction
-
-    parser = argparse.ArgumentParser(
-        prog="python -m gridscribe.pipelines.training", description=__doc__.splitlines()[0]
-    )
-    parser.add_argument("config", help="a .py file, or the name of one in configs/segmentation/")
-    parser.add_argument("--data", type=Path, required=True, help="folder of generated scenes to train on")
-    parser.add_argument("--work-dir", type=Path, required=True, help="checkpoints, logs and the package go here")
-    parser.add_argument("--held-out", type=Path, help="folder of other scenes to score the package on")
-    parser.add_argument("--steps", type=int)
-    parser.add_argument("--seed", type=int)
-    parser.add_argument("--threads", type=int, help="CPU threads")
-    parser.add_argument("--cfg-options", nargs="+", action=DictAction, help="key=value pairs merged into the config")
-    options = parser.parse_args()
-    package = train(
-        options.config,
-        options.work_dir,
-        data=options.data,
-        held_out=options.held_out,
-        steps=options.steps,
-        seed=options.seed,
-        threads=options.threads,
-        cfg_options=options.cfg_options,
-    )
-    logging.getLogger("gridscribe").warning("package %s in %s: %s", package.name, package.uri, package.metrics)
-
-
-if __name__ == "__main__":
-    main()

@@ -62,3 +62,24 @@ def test_the_fitted_temperature_is_the_one_that_the_labels_were_drawn_with(true:
     drawn = softmax(logits / true)
     labels = (drawn.cumsum(1) > rng.random((len(drawn), 1))).argmax(1)
     assert fit_temperature(softmax(logits), labels) == pytest.approx(true, rel=0.04)
+
+
+def test_a_temperature_suits_the_mean_of_all_answers_of_a_pixel() -> None:
+    rng = np.random.default_rng(3)
+    count, answers, true = 40_000, 2, 2.2
+    logits = rng.normal(0, 3, (count, answers, 4))
+    weights = rng.uniform(0.1, 1, (count, answers))
+
+    def blended(temperature: float) -> np.ndarray:
+        p = np.exp(logits / temperature)
+        p /= p.sum(axis=2, keepdims=True)
+        return (p * weights[..., None]).sum(axis=1) / weights.sum(axis=1)[:, None]
+
+    labels = (rng.random((count, 1)) > blended(true).cumsum(axis=1)[:, :-1]).sum(axis=1)
+    single = np.exp(logits)
+    single /= single.sum(axis=2, keepdims=True)
+    order = rng.permutation(count * answers)  # answers come window by window, not pixel by pixel
+    pixels = np.repeat(np.arange(count), answers)[order]
+    found = fit_temperature(single.reshape(-1, 4)[order], labels[pixels], pixels, weights.reshape(-1)[order])
+    assert found == pytest.approx(true, rel=0.04)
+    assert fit_temperature(single.reshape(-1, 4)[order], labels[pixels]) > 1.3 * true  # as if windows were alone

@@ -17,7 +17,7 @@ from safetensors.numpy import load, save
 
 from gridscribe.errors import ModelError
 from gridscribe.models.architecture import check_architecture, inference_architecture
-from gridscribe.models.package import build_network, load_package, shipped_packages, with_metrics
+from gridscribe.models.package import build_network, load_package, shipped_packages, updated_package
 from gridscribe.models.weights import load_checkpoint, network_state, read_checkpoint, write_weights
 from tests.tiny import ARCHITECTURE, tiny_package
 
@@ -86,7 +86,7 @@ def test_digest_follows_content_and_not_layout(folder: Path) -> None:
     document = json.loads((folder / "model.json").read_text())
     (folder / "model.json").write_text(json.dumps(dict(reversed(document.items())), indent=7))
     assert load_package(folder).digest == first.digest
-    updated = with_metrics(first, folder, {"miou": 0.5})
+    updated = updated_package(first, folder, metrics={"miou": 0.5})
     assert updated.metrics == {"miou": 0.5}
     assert load_package(folder) == updated
     assert updated.digest != first.digest

@@ -22,6 +22,7 @@ COMMANDS = {
     "catalog": "gridscribe.cli.catalog",
     "gc": "gridscribe.cli.gc",
     "train": "gridscribe.cli.train",
+    "evaluate": "gridscribe.cli.evaluate",
     "compare": "gridscribe.cli.compare",
 }
 

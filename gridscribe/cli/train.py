@@ -20,8 +20,11 @@ import click
 )
 @click.option("--kind", help="scenes, gamus, isprs, flair, or a config file of data; default: what CONFIG says.")
 @click.option(
-    "--held-out", type=click.Path(exists=True, file_okay=False, path_type=Path), help="Folder of scenes to score on."
+    "--held-out",
+    type=click.Path(exists=True, file_okay=False, path_type=Path),
+    help="Folder of the same kind of data to score on; may be --data's where splits tell them apart.",
 )
+@click.option("--held-out-split", help="Default: val (gamus, flair), test (isprs).")
 @click.option("--encoder", help="Of both streams, or RGB+HEIGHT, as resnet18+mit-b0; default: what CONFIG says.")
 @click.option("--steps", type=click.IntRange(min=2), help="Length of training.")
 @click.option("--seed", type=int, help="Everything drawn depends on it.")
@@ -40,6 +43,7 @@ def command(
     work_dir: Path,
     kind: str | None,
     held_out: Path | None,
+    held_out_split: str | None,
     encoder: str | None,
     steps: int | None,
     seed: int | None,
@@ -51,10 +55,11 @@ def command(
 
     \b
       gridscribe train timf --data scenes --held-out other-scenes --work-dir work --steps 2000
-      gridscribe train cmx --kind gamus --data GAMUS --encoder resnet18 --work-dir work
+      gridscribe train cmx --kind gamus --data GAMUS --held-out GAMUS --encoder resnet18 --work-dir work
       gridscribe run raster --input tiles --output out --cfg-options model=work/package
 
-    Stopped, it goes on from its last checkpoint when it is run again. MMEngine's log is in WORK_DIR.
+    Stopped, it goes on from its last checkpoint when it is run again. WORK_DIR holds the package, curve.png, MMEngine's log and,
+    with --held-out, held-out/: a table by class, confusion and calibration, predictions to look at.
     """
     from gridscribe.cli.overrides import parse_overrides
     from gridscribe.cli.results import stdout_for_results
@@ -64,6 +69,7 @@ def command(
     from gridscribe.pipelines.training import train
 
     options: dict[str, Any] = {"kind": kind, "steps": steps, "seed": seed}
+    options["held_out_split"] = held_out_split
     options["encoders"] = encoder.split("+") if encoder else ()
     options["cfg_options"] = parse_overrides(overrides)
     with stdout_for_results():

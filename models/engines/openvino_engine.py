@@ -85,7 +85,7 @@ def _graph(core: ov.Core, spec: EngineSpec, package: ModelPackage) -> Any:
         from gridscribe.models.package import build_network
 
         shape = [1, BANDS, spec.window, spec.window]
-        module = traced(build_network(package), 1, spec.window)
+        module = traced(build_network(package), 1, spec.window, package.temperature)
         graph = ov.convert_model(module, example_input=np.zeros(shape, np.float32), input=shape)
         ov.save_model(graph, path, compress_to_fp16=False)
 

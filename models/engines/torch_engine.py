@@ -30,7 +30,8 @@ class TorchEngine:
         self.num_classes = len(package.classes)
         self.parallel = 1
         self._device = torch.device(spec.device)
-        self._predictor: torch.nn.Module | None = Predictor(build_network(package)).eval().to(self._device)
+        predictor = Predictor(build_network(package), package.temperature)
+        self._predictor: torch.nn.Module | None = predictor.eval().to(self._device)
 
     def predict(self, batch: NDArray[np.float32]) -> NDArray[np.float32]:
         """See `Engine.predict`."""

@@ -84,6 +84,10 @@ class LabelledReader:
         labels[~pixels.valid] = IGNORE
         return Scene(pixels.rgb, pixels.height, labels)
 
+    def read_labels(self, window: Window) -> NDArray[np.uint8]:
+        """The labels of `window` alone, also where RGB is missing. Raises what `read` raises."""
+        return self._labels.read(window)
+
     def __enter__(self) -> LabelledReader:
         return self
 

@@ -15,13 +15,11 @@ import tempfile
 import time
 from pathlib import Path
 
-import numpy as np
-
 from gridscribe.ingest.scenes import write_scenes
-from gridscribe.models.engines import SharedEngine, open_engine, resolve_engine
-from gridscribe.models.package import load_package
-from gridscribe.pipelines.evaluation import Scores, confusion, predict_scene
-from gridscribe.pipelines.scene_files import find_scenes, read_scene
+from gridscribe.models.package import ModelPackage, load_package
+from gridscribe.pipelines.datasets import LabelledImage, find_labelled
+from gridscribe.pipelines.evaluation import Evaluator
+from gridscribe.pipelines.scores import Scores, confusion
 
 CHOICES = ((256, (256, 224, 192, 128)), (512, (512, 448, 384, 256)))
 
@@ -35,24 +33,30 @@ def main() -> None:
     package = load_package(options.model)
     with tempfile.TemporaryDirectory() as place:
         write_scenes(Path(place), options.scenes, 31337, 1536, (0.15, 0.3))
-        scenes = [read_scene(files) for files in find_scenes(Path(place))]
-    names = tuple(c.name for c in package.classes)
+        measure(package, find_labelled("scenes", Path(place)))
+
+
+def measure(package: ModelPackage, images: list[LabelledImage]) -> None:
+    """Print the table."""
+    labels = [image.read().labels for image in images]
+    pixels = sum(one.size for one in labels)
     print("window stride  windows/Mpx  s/Mpx   mIoU  seam error")
     for window, strides in CHOICES:
-        engine = SharedEngine(open_engine(resolve_engine("auto", package, window=window), package))
-        dense = [predict_scene(s, engine, dataclasses.replace(package, stride=window // 4)) for s in scenes]
+        sized = dataclasses.replace(package, window=window)
+        with Evaluator(sized, stride=window // 4) as evaluator:
+            dense = [evaluator.mask(image) for image in images]
         for stride in strides:
-            chosen = dataclasses.replace(package, stride=stride)
-            total, differ, started = np.zeros((len(names), len(names)), np.int64), 0, time.perf_counter()
-            masks = [predict_scene(scene, engine, chosen) for scene in scenes]
-            seconds = time.perf_counter() - started
-            for scene, mask, reference in zip(scenes, masks, dense, strict=True):
-                total += confusion(scene.labels, mask, len(names))
+            scores, differ = Scores(images[0].legend), 0
+            with Evaluator(sized, stride=stride) as evaluator:
+                started = time.perf_counter()
+                masks = [evaluator.mask(image) for image in images]
+                seconds = time.perf_counter() - started
+            for truth, mask, reference in zip(labels, masks, dense, strict=True):
+                scores.confusion += confusion(truth, mask, len(scores.legend.classes))
                 differ += int((mask != reference).sum())
-            pixels = sum(scene.labels.size for scene in scenes)
             print(
                 f"{window:6} {stride:6} {1e6 / stride**2:12.1f} {seconds / pixels * 1e6:6.2f} "
-                f"{Scores(total, names, len(scenes)).miou:6.4f} {differ / pixels:10.3%}",
+                f"{scores.miou:6.4f} {differ / pixels:10.3%}",
                 flush=True,
             )
 
