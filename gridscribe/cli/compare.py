@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -78,7 +79,9 @@ def command(
 
     budget = Budget(str(data), str(held_out), "scenes", steps, crop, batch, precision, threads)
     runs = plan_runs(strategies.split(), [pair.split("+") for pair in encoders.split()], range(seeds), budget)
-    report, results, measured = reporter(), [], []
+    report = reporter()
+    results: list[dict[str, Any]] = []
+    measured: list[dict[str, Any]] = []
 
     def write_table() -> None:
         rows = summarise(results, measured)
