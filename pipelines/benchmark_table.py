@@ -79,3 +79,28 @@ def markdown(rows: Sequence[dict[str, Any]]) -> str:
     if rows and not all(row["flat"] for row in rows):
         notes.append("At equal small budget: the training loss of some rows was still falling when training ended.")
     return "\n".join(lines + notes) + "\n"
+
+
+def draw_curves(results: Sequence[dict[str, Any]]) -> bytes:
+    """PNG bytes: the training loss of each strategy, the mean over its seeds, a panel for each choice of encoders."""
+    from io import BytesIO
+
+    import numpy as np
+    from matplotlib.figure import Figure
+
+    panels: dict[str, dict[str, list[Any]]] = {}
+    for one in results:
+        panels.setdefault(" + ".join(one["encoders"]), {}).setdefault(one["strategy"], []).append(one["curve"])
+    figure = Figure(figsize=(1 + 6 * len(panels), 4.5), layout="constrained")
+    for axes, (encoders, strategies) in zip(
+        figure.subplots(1, len(panels), squeeze=False)[0], panels.items(), strict=True
+    ):
+        for k, (strategy, curves) in enumerate(strategies.items()):
+            shared = min(map(len, curves))
+            steps, losses = np.array([curve[:shared] for curve in curves]).mean(axis=0).T
+            axes.plot(steps, losses, label=strategy, color=f"C{k % 10}", linestyle="-" if k < 10 else "--")
+        axes.set(xlabel="step", ylabel="training loss", title=encoders)
+        axes.legend(fontsize=8, ncols=2)
+    out = BytesIO()
+    figure.savefig(out, format="png", dpi=110)
+    return out.getvalue()

@@ -12,7 +12,7 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from itertools import product
@@ -80,7 +80,7 @@ def plan_runs(
 
 
 def compare(runs: Sequence[Run], folder: Path, jobs: int = 1) -> Iterator[tuple[Run, dict[str, Any]]]:
-    """Run what has no result in `folder/runs/` yet, `jobs` at a time; yields every run with its result, in their order.
+    """Run what has no result in `folder` yet (see `results`), `jobs` at a time; yields every run with its result, in order.
 
     The model package of each is left in `folder/packages/`.
 
@@ -97,21 +97,33 @@ def compare(runs: Sequence[Run], folder: Path, jobs: int = 1) -> Iterator[tuple[
                 future.cancel()
 
 
-def costs(runs: Sequence[Run], folder: Path) -> list[dict[str, Any]]:
-    """What the network of each (strategy, encoders) costs (`costs.measure`), one after another; kept in `folder/costs/`.
+def results(folder: Path) -> dict[str, dict[str, Any]]:
+    """All results in `folder` by the name of their run: those of `benchmark.json`, and of `runs/` where it is behind.
+
+    So a comparison goes on from its `benchmark.json` alone, and several calls with one folder make one table.
+    """
+    table = folder / "benchmark.json"
+    found = {one["name"]: one for one in json.loads(table.read_text())["runs"]} if table.exists() else {}
+    for place in sorted((folder / "runs").glob("*.json")):
+        found[place.stem] = {"name": place.stem, **json.loads(place.read_text())}
+    return found
+
+
+def costs(found: Iterable[dict[str, Any]], folder: Path) -> list[dict[str, Any]]:
+    """What the network of each (strategy, encoders) in results costs (`costs.measure`), one by one; kept in `folder/costs/`.
 
     Measured on an idle machine, so after all runs of `compare`.
     """
     from gridscribe.pipelines.costs import measure
 
     (folder / "costs").mkdir(parents=True, exist_ok=True)
-    found = []
-    for strategy, encoders in dict.fromkeys((run.strategy, run.encoders) for run in runs):
+    measured = []
+    for strategy, encoders in dict.fromkeys((one["strategy"], tuple(one["encoders"])) for one in found):
         place = folder / "costs" / f"{strategy}_{'+'.join(encoders)}.json"
         if not place.exists():
             _write(place, measure(strategy, encoders))
-        found.append(json.loads(place.read_text()))
-    return found
+        measured.append(json.loads(place.read_text()))
+    return measured
 
 
 def _write(place: Path, found: dict[str, Any]) -> None:
@@ -123,7 +135,8 @@ def _write(place: Path, found: dict[str, Any]) -> None:
 
 def _result(run: Run, folder: Path) -> dict[str, Any]:
     place = folder / "runs" / f"{run.name}.json"
-    if not place.exists():
+    known = results(folder).get(run.name)
+    if known is None:
         work_dir = folder / "work" / run.name
         work_dir.mkdir(parents=True, exist_ok=True)
         request = work_dir / "run.json"
@@ -142,8 +155,8 @@ def _result(run: Run, folder: Path) -> dict[str, Any]:
         shutil.rmtree(packages / run.name, ignore_errors=True)
         (work_dir / "package").rename(packages / run.name)
         shutil.rmtree(work_dir)
-    found: dict[str, Any] = json.loads(place.read_text())
-    return found
+        known = {"name": run.name, **json.loads(place.read_text())}
+    return known
 
 
 def run_one(run: Run, work_dir: Path, cache: Path) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -84,6 +85,10 @@ def load_config(
         _set_steps(config, steps)
     if seed is not None:
         config.randomness.seed = seed
+    if torch.cuda.is_available() and not config.train_dataloader.num_workers:
+        # the device does not wait for the processor; crops are the same whoever makes them
+        config.train_dataloader.num_workers = max(1, min(8, (os.cpu_count() or 2) - 1))
+        config.train_dataloader.persistent_workers = True
     config.work_dir = str(work_dir)
     crops = config.train_dataloader.dataset
     crops.data_root, crops.cache, crops.seed = str(data), str(cache or work_dir / "cache"), config.randomness.seed

@@ -106,6 +106,16 @@ def test_a_comparison_runs_resumes_and_prints_its_table(tmp_path: Path) -> None:
     assert {row["strategy"] for row in table["rows"]} == {"height", "early"}
     assert all(row["parameters"] > 3_000_000 and row["windows_per_second"] > 0 for row in table["rows"])
     assert "| early | mit-b0 |" in (tmp_path / "out" / "benchmark.md").read_text()
+    assert (tmp_path / "out" / "curves.png").stat().st_size > 10_000
+    for file in files:
+        file.unlink()  # the table holds all that is needed to go on
+    another = [*arguments[:7], "rgb", *arguments[8:]]
+    assert arguments[6] == "--strategies"
+    more = CliRunner().invoke(command, [str(a) for a in another])
+    assert more.exit_code == 0, more.output
+    table = json.loads((tmp_path / "out" / "benchmark.json").read_text())
+    assert {row["strategy"] for row in table["rows"]} == {"height", "early", "rgb"}
+    assert [path.name.split("_")[0] for path in (tmp_path / "out" / "runs").iterdir()] == ["rgb"]
 
 
 def test_a_run_that_fails_is_named_with_the_end_of_its_log(tmp_path: Path) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
 
 import click
 
@@ -70,31 +69,31 @@ def command(
       gridscribe scenes train --count 240 --seed 1001 --size 768 && gridscribe scenes held --count 24 --seed 2002 --size 768
       gridscribe compare --data train --held-out held --output benchmark --strategies "rgb early timf" --jobs 2
 
-    Each run leaves a small JSON in OUTPUT/runs and its model in OUTPUT/packages; stop it and start it again: what is there is
-    not run again. Last, speeds are measured one by one. The table stands in OUTPUT/benchmark.md and OUTPUT/benchmark.json.
+    Each run leaves a small JSON in OUTPUT/runs and its model in OUTPUT/packages; stop it and start it again, or call it with
+    other strategies or encoders: what is there is not run again. Last, speeds are measured one by one. The table stands in
+    OUTPUT/benchmark.md and OUTPUT/benchmark.json, the courses of the losses in OUTPUT/curves.png.
     """
-    from gridscribe.pipelines.benchmark_table import markdown, summarise
-    from gridscribe.pipelines.compare import Budget, compare, costs, plan_runs
+    from gridscribe.pipelines.benchmark_table import draw_curves, markdown, summarise
+    from gridscribe.pipelines.compare import Budget, compare, costs, plan_runs, results
     from gridscribe.progress import reporter
 
     budget = Budget(str(data), str(held_out), "scenes", steps, crop, batch, precision, threads)
     runs = plan_runs(strategies.split(), [pair.split("+") for pair in encoders.split()], range(seeds), budget)
     report = reporter()
-    results: list[dict[str, Any]] = []
-    measured: list[dict[str, Any]] = []
 
-    def write_table() -> None:
-        rows = summarise(results, measured)
+    def write_table(*, measure: bool) -> None:
+        """Of everything in OUTPUT."""
+        found = list(results(output).values())
+        measured = costs(found, output) if measure else []
+        rows = summarise(found, measured)
         (output / "benchmark.md").write_text(markdown(rows))
         (output / "benchmark.json").write_text(
-            json.dumps({"rows": rows, "costs": measured, "runs": results}, indent=1) + "\n"
+            json.dumps({"rows": rows, "costs": measured, "runs": found}, indent=1) + "\n"
         )
+        (output / "curves.png").write_bytes(draw_curves(found))
 
-    for run, result in compare(runs, output, jobs):
-        results.append(result)
-        scores = result["metrics"]
-        report.say(f"{len(results)}/{len(runs)} {run.name}: mIoU {scores['miou']:.3f}, {result['seconds']:.0f} s")
-        write_table()
-    measured = costs(runs, output)
-    write_table()
+    for number, (run, result) in enumerate(compare(runs, output, jobs), 1):
+        report.say(f"{number}/{len(runs)} {run.name}: mIoU {result['metrics']['miou']:.3f}, {result['seconds']:.0f} s")
+        write_table(measure=False)
+    write_table(measure=True)
     click.echo((output / ("benchmark.json" if as_json else "benchmark.md")).read_text())
