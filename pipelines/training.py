@@ -23,6 +23,7 @@ from gridscribe.models.architecture import inference_architecture
 from gridscribe.models.package import ClassInfo, ModelPackage, save_package, with_metrics
 from gridscribe.models.weights import network_state, read_checkpoint
 from gridscribe.pipelines.datasets.recipe import with_data
+from gridscribe.pipelines.dropout import optional_bands
 from gridscribe.pipelines.precision import training_precision
 from gridscribe.pipelines.recipes import config_path, with_encoders
 
@@ -133,6 +134,7 @@ def train(
             "batch": config.train_dataloader.batch_size,
             "crop": config.train_dataloader.dataset.crop,
             "scenes": len(runner.train_dataloader.dataset.scenes),
+            "drop_height": runner.train_dataloader.dataset.drop_height,
             "initial_weights": "random",
         },
     )
@@ -145,13 +147,14 @@ def train(
 
 def package_network(config: Config, network: nn.Module, folder: Path, training: Mapping[str, Any]) -> ModelPackage:
     """Write `network`, built from `config.model`, as a package into `folder`, with what the config says of it."""
-    facts = config.package
+    facts, architecture = config.package, inference_architecture(config.model.to_dict())
     return save_package(
         folder,
         network_state(network),
         name=facts.name,
         description=facts.description,
-        architecture=inference_architecture(config.model.to_dict()),
+        architecture=architecture,
+        optional_bands=optional_bands(architecture, training.get("drop_height", 0.0)),
         classes=tuple(
             ClassInfo(k, name, tuple(color))
             for k, (name, color) in enumerate(zip(config.classes, config.palette, strict=True))

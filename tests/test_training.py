@@ -256,6 +256,8 @@ def test_three_steps_make_a_scored_package(scenes: Path, tmp_path: Path) -> None
     assert [c.name for c in stored.classes] == list(NAMES)
     assert stored.training["steps"] == 3
     assert stored.training["scenes"] == 2
+    assert stored.training["drop_height"] == 0.04
+    assert stored.optional_bands == ()
     assert set(stored.metrics["iou"]) == set(NAMES)
     assert stored.metrics == evaluate(stored, scenes).to_json()
 
