@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from gridscribe.errors import InputError, RefusedError, UnreadableError
 from gridscribe.ingest.bytesio import Ranges
-from gridscribe.ingest.images import Account
+from gridscribe.ingest.images import Account, Gap
 from gridscribe.ingest.limits import Limits
 from gridscribe.ingest.members import clean_path, refuse_path
 from gridscribe.ingest.pairing import skip_reason
@@ -40,7 +40,7 @@ def archive_entries(uri: str, whole: Ranges, limits: Limits) -> Iterator[Entry |
         else:
             yield from _tar(uri, whole, limits)
     except InputError as exc:
-        yield failure(Source(uri).name, exc)
+        yield gap(Source(uri).name, exc)
 
 
 def _tar(uri: str, whole: Ranges, limits: Limits) -> Iterator[Entry | Account]:
@@ -66,7 +66,7 @@ def _tar(uri: str, whole: Ranges, limits: Limits) -> Iterator[Entry | Account]:
             yield failure(source.name, RefusedError(refusal))
         elif member.offset + member.size > whole.size:
             missing = member.offset + member.size - whole.size
-            yield failure(source.name, UnreadableError(f"cut short: the archive ends {missing:,} bytes too early"))
+            yield gap(source.name, UnreadableError(f"cut short: the archive ends {missing:,} bytes too early"))
         else:
             yield Entry(source, clean_path(member.path))
 
@@ -116,6 +116,12 @@ def _zip(uri: str, whole: Ranges, limits: Limits) -> Iterator[Entry | Account]:
 def failure(source: str, error: Exception) -> Account:
     """The account of an input that `error` keeps from being processed."""
     return Account(source, "failed", str(error).removeprefix(f"{source}: "), type(error).__name__)
+
+
+def gap(source: str, error: Exception) -> Gap:
+    """The same, where `error` also keeps from knowing what else there is."""
+    known = failure(source, error)
+    return Gap(known.source, known.state, known.reason, known.error)
 
 
 def skip(source: str, kind: str, reason: str) -> Account:

@@ -7,10 +7,11 @@ from dataclasses import replace
 
 from gridscribe.errors import InputError, RefusedError, UnpairedError
 from gridscribe.ingest import tiff
+from gridscribe.ingest.absence import LostHeights, must_have
 from gridscribe.ingest.archives import Entry, failure, replaced, skip
 from gridscribe.ingest.bytesio import Ranges
 from gridscribe.ingest.identity import content_digest, image_id
-from gridscribe.ingest.images import Account, Discovery, InputOptions, RasterImage
+from gridscribe.ingest.images import Account, Discovery, Gap, InputOptions, RasterImage
 from gridscribe.ingest.info import ground_sampling_distance
 from gridscribe.ingest.listing import Inputs, Place
 from gridscribe.ingest.opening import open_bytes
@@ -30,8 +31,13 @@ _AT_ONCE = 16  # remote files looked at together
 _REPORT_EVERY = 256
 
 
-def discover(uris: Sequence[str], options: InputOptions, *, progress: Progress | None = None) -> Discovery:
+def discover(
+    uris: Sequence[str], options: InputOptions, *, height_for: str | None = "", progress: Progress | None = None
+) -> Discovery:
     """The images that lie under `uris`, and an account of every other file there.
+
+    RGB without height is a failure, and `height_for` ends its reason: who needs height, and what to do. With None an RGB image
+    is one without height too, where it has none (see `ingest.absence`): a broken or half height stays a failure.
 
     The order is that of the inputs, and of paths or members inside one; files that were named one by one come after
     folders, and archives last.
@@ -40,9 +46,10 @@ def discover(uris: Sequence[str], options: InputOptions, *, progress: Progress |
     that several inputs name counts once. Raises UsageError where a URI leads nowhere, StoreError where a store does not
     answer.
     """
-    run = _Run(options, progress)
+    run = _Run(options, height_for, progress)
     for found in Inputs(uris, options.limits).places():
         if isinstance(found, Account):
+            run.lost.note(found.source)
             run.accounts.append(found)
         elif isinstance(found, StacImage):
             run.item(found)
@@ -54,19 +61,22 @@ def discover(uris: Sequence[str], options: InputOptions, *, progress: Progress |
 class _Run:
     """State of one discovery."""
 
-    def __init__(self, options: InputOptions, progress: Progress | None) -> None:
-        self.options, self.progress = options, progress
+    def __init__(self, options: InputOptions, height_for: str | None, progress: Progress | None) -> None:
+        self.options, self.height_for, self.progress = options, height_for, progress
+        self.lost = LostHeights()
         self.prober = Prober(options.limits)
         self.images: list[RasterImage] = []
         self.accounts: list[Account] = []
         self._names: dict[str, str] = {}
         self._located: set[str] = set()
+        self._gap: str | None = None
         self._count = 0
 
     def place(self, place: Place) -> None:
         """Take in one place's images and accounts."""
         found: dict[str, Part] = {}
         failed: dict[str, str] = {}
+        self._gap = None
         members = list(self._raster_entries(place.entries())) if place.slow else self._raster_entries(place.entries())
         look: Callable[[Entry], Part | Account] = lambda entry: self._look(entry, place.open)  # noqa: E731 - one name
         for entry, part in concurrently_or_not(look, members, slow=place.slow):
@@ -84,8 +94,9 @@ class _Run:
             if misfit.path in found:
                 kind = UnpairedError.__name__ if misfit.state == "failed" else "spare"
                 self.accounts.append(Account(found[misfit.path].source.name, misfit.state, misfit.reason, kind))
+        among_roles = any(read_name(path).role != "plain" for path in (*found, *failed))
         for group in groups:
-            self._group(place, group, found, failed)
+            self._group(place, group, found, failed, among_roles=among_roles)
 
     def item(self, item: StacImage) -> None:
         """Take in one STAC item."""
@@ -100,7 +111,7 @@ class _Run:
                 self.accounts.append(Account(item.name, "failed", reason, part.error))
                 return
             parts[role] = part
-        self._image(parts, item.path, item.path, item)
+        self._image(parts, item.path, item.path, item, item.lost_height)
 
     def _raster_entries(self, entries: Iterable[Entry | Account]) -> Iterator[Entry]:
         """Those to look at; the others are accounted for."""
@@ -109,11 +120,15 @@ class _Run:
             if self.progress is not None and self._count % _REPORT_EVERY == 0:
                 self.progress("looking at files", self._count)
             if isinstance(entry, Account):
+                self.lost.note(entry.source)
+                if isinstance(entry, Gap):
+                    self._gap = self._gap or entry.source
                 self.accounts.append(entry)
                 continue
             source = entry.source
             if source.member is None:
                 if source.uri in self._located:
+                    self.lost.note(source.name)  # it went into an earlier input, where it paired or failed
                     continue
                 self._located.add(source.uri)
             elif is_archive(entry.path):
@@ -121,11 +136,14 @@ class _Run:
                 self.accounts.append(failure(source.name, RefusedError(reason)))
                 continue
             if is_other_archive(entry.path):
+                self.lost.note(source.name)
                 reason = "an archive or compressed file of a kind that is not read: repack it as plain tar"
                 self.accounts.append(failure(source.name, RefusedError(reason)))
                 continue
             passed_over = skip_reason(entry.path)
             if passed_over is not None:
+                if passed_over[0] == "format":
+                    self.lost.note(source.name)
                 self.accounts.append(skip(source.name, *passed_over))
                 continue
             yield entry
@@ -154,7 +172,9 @@ class _Run:
         full = limits.full_digest_remote if source.remote and ranges.local is None else limits.full_digest
         return content_digest(ranges, full, head=head)
 
-    def _group(self, place: Place, group: Group, found: dict[str, Part], failed: dict[str, str]) -> None:
+    def _group(
+        self, place: Place, group: Group, found: dict[str, Part], failed: dict[str, str], *, among_roles: bool
+    ) -> None:
         paths = {role: path for role in _ROLES if (path := getattr(group, role)) is not None}
         broken = [failed[path] for path in paths.values() if path in failed]
         if broken:
@@ -165,14 +185,29 @@ class _Run:
             return
         parts = {role: found[path] for role, path in paths.items()}
         path = _below(group.rgb) if place.single else group.rgb
-        self._image(parts, image_path(path), place.label + path, None)
+        needed = None
+        if len(parts) == 1 and self.height_for is None:
+            rgb = parts["rgb"]
+            needed = must_have(
+                rgb.source.name,
+                georeferenced=rgb.info.grid.georeferenced,
+                among_roles=among_roles,
+                lost=self.lost,
+                gap=self._gap,
+            )
+        self._image(parts, image_path(path), place.label + path, None, needed)
 
-    def _image(self, parts: dict[str, Part], path: str, display: str, item: StacImage | None) -> None:
-        """Add the image that `parts` make, or accounts of why they make none: of the item where they come from one."""
+    def _image(
+        self, parts: dict[str, Part], path: str, display: str, item: StacImage | None, needed: str | None
+    ) -> None:
+        """Add the image that `parts` make, or accounts of why they make none: of the item where they come from one.
+
+        `needed`: why this image may not go without height where others may.
+        """
         rgb, options = parts["rgb"], self.options
         grid = rgb.info.grid
         try:
-            height_band = check_parts(parts, options)
+            height_band = check_parts(parts, options, needed if self.height_for is None else self.height_for)
             gsd = ground_sampling_distance(grid) if grid.georeferenced else options.gsd
         except InputError as exc:
             inputs = [item.name] if item is not None else [part.source.name for part in parts.values()]

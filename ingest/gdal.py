@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 import pyproj
 import rasterio
+from rasterio._err import CPLE_BaseError  # what GDAL says; some of rasterio's properties let it through as it is
 from rasterio.crs import CRS
 from rasterio.enums import ColorInterp, MaskFlags
 from rasterio.env import set_gdal_config
@@ -173,7 +174,7 @@ class GdalFile:
         try:
             with gdal_settings():
                 yield
-        except (RasterioError, CRSError, ValueError, OSError) as exc:
+        except (RasterioError, CPLE_BaseError, CRSError, ValueError, OSError) as exc:
             self._raise_read_error()
             raise UnreadableError(f"{self._ranges.name}: {what}: {exc.__cause__ or exc}") from exc
         self._raise_read_error()

@@ -37,6 +37,8 @@ class InputOptions:
     """Metres to a pixel of images that are not georeferenced."""
     datetime: str | None = None
     """ISO 8601 date or time of images that state none."""
+    require_height: bool = False
+    """Refuse images without height also where the model can do without."""
     datetime_pattern: str | None = None
     """Regular expression with groups `year`, `month`, `day` (and `hour`, `minute`, `second`) searched in the path of images
     that state no time."""
@@ -63,6 +65,8 @@ class InputOptions:
             )
         if self.gsd is not None and not (math.isfinite(self.gsd) and self.gsd > 0):
             raise UsageError(f"input option 'gsd' needs metres > 0, got {self.gsd}")
+        if not isinstance(self.require_height, bool):
+            raise UsageError(f"input option 'require_height' needs True or False, got {self.require_height!r}")
         if self.datetime is not None and iso(self.datetime) is None:
             raise UsageError(f"input option 'datetime' needs an ISO 8601 date or time, got {self.datetime!r}")
         if self.datetime_pattern is not None:
@@ -82,15 +86,20 @@ class InputOptions:
         return cls(**data)
 
     def settings(self) -> dict[str, Any]:
-        """The options that results depend on, as plain data for a product: all but the limits, which only refuse."""
-        return {key: value for key, value in self.to_json().items() if key != "limits"}
+        """The options that results depend on, as plain data for a product: all but those that only refuse.
+
+        What is not refused has the same pixels either way. So these stay out of product ids: older products keep theirs, and
+        a job that insists on height goes on from one that did not.
+        """
+        return {key: value for key, value in self.to_json().items() if key not in ("limits", "require_height")}
 
 
 @dataclass(frozen=True, slots=True)
 class RasterImage:
     """One image to process: where its RGB and height lie, its grid, and everything else that a worker needs to open it.
 
-    Height comes from `height`, or from `dsm` minus `dtm`, or from band `height_band` of `rgb`.
+    Height comes from `height`, or from `dsm` minus `dtm`, or from band `height_band` of `rgb`; without any of them the image
+    has none, and all of its height is NaN.
     """
 
     image_id: str
@@ -115,6 +124,11 @@ class RasterImage:
     def sources(self) -> tuple[Source, ...]:
         """The files that it is made of."""
         return tuple(s for s in (self.rgb, self.height, self.dsm, self.dtm) if s is not None)
+
+    @property
+    def has_height(self) -> bool:
+        """Whether there is anything to read height from."""
+        return self.height_band is not None or len(self.sources) > 1
 
     def to_json(self, *, options: bool = True) -> dict[str, Any]:
         """Plain data; `RasterImage.from_json` reads it. `options=False` leaves them out, for plans that state them once."""
@@ -168,6 +182,11 @@ class Account:
     def to_json(self) -> dict[str, str]:
         """Plain data; `Account(**data)` reads it."""
         return asdict(self)
+
+
+@dataclass(frozen=True, slots=True)
+class Gap(Account):
+    """The account of an archive or folder of which nobody knows what else it holds."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,7 +14,7 @@ from glob import glob, has_magic
 from pathlib import Path
 
 from gridscribe.errors import InputError, RefusedError, UnreadableError, UsageError
-from gridscribe.ingest.archives import Entry, archive_entries, failure
+from gridscribe.ingest.archives import Entry, archive_entries, failure, gap
 from gridscribe.ingest.bytesio import Ranges, local_version
 from gridscribe.ingest.images import Account
 from gridscribe.ingest.limits import MIB, Limits
@@ -152,7 +152,7 @@ class Inputs:
             for name in sorted(files):
                 count += 1
                 if count > self.limits.max_members:
-                    yield failure(str(root), RefusedError(f"more than {self.limits.max_members:,} files (max_members)"))
+                    yield gap(str(root), RefusedError(f"more than {self.limits.max_members:,} files (max_members)"))
                     return
                 path = f"{folder}{os.sep}{name}"
                 try:
@@ -173,7 +173,7 @@ class Inputs:
             yield from self._noted()
 
     def _note(self, error: OSError) -> None:
-        self.problems.append(failure(str(error.filename), UnreadableError(f"cannot be listed: {error.strerror}")))
+        self.problems.append(gap(str(error.filename), UnreadableError(f"cannot be listed: {error.strerror}")))
 
     def _noted(self) -> Iterator[Account]:
         while self.problems:

@@ -28,8 +28,11 @@ class Part:
     """Of its content, or its etag."""
 
 
-def check_parts(parts: dict[str, Part], options: InputOptions) -> int | None:
-    """The band of height inside the RGB file, None where height has files of its own.
+def check_parts(parts: dict[str, Part], options: InputOptions, must_have: str | None = "") -> int | None:
+    """The band of height inside the RGB file, None where height has files of its own, or there is none.
+
+    `must_have` says why there must be height, for the message; None where an image may do without. That is for files that
+    hold RGB and opacity alone: a band more may be the height, and a file that lacks the stated `height_band` is no such file.
 
     Raises UnpairedError or UnreadableError where the parts do not make an image; the message says what would.
     """
@@ -45,7 +48,7 @@ def check_parts(parts: dict[str, Part], options: InputOptions) -> int | None:
             "for example scale=0,65535"
         )
     if len(parts) == 1:
-        return _height_band(name, rgb, options)
+        return _height_band(name, rgb, options, must_have)
     for role, part in parts.items():
         if role != "rgb":
             _check_height(name, rgb, part)
@@ -55,7 +58,7 @@ def check_parts(parts: dict[str, Part], options: InputOptions) -> int | None:
 _DTYPES = ("uint8", "uint16", "uint32", "int16", "int32", "float32", "float64")
 
 
-def _height_band(name: str, rgb: RasterInfo, options: InputOptions) -> int:
+def _height_band(name: str, rgb: RasterInfo, options: InputOptions, must_have: str | None) -> int | None:
     if options.height_band is not None:
         if options.height_band > rgb.count:
             raise UnpairedError(
@@ -63,15 +66,35 @@ def _height_band(name: str, rgb: RasterInfo, options: InputOptions) -> int:
                 f"({options.height_band})"
             )
         return options.height_band
-    for band, text in enumerate(rgb.descriptions, 1):
-        if text.strip().casefold() in HEIGHT_WORDS and band not in options.rgb_bands:
+    described = [band for band, text in enumerate(rgb.descriptions, 1) if text.strip().casefold() in HEIGHT_WORDS]
+    for band in described:
+        if band not in options.rgb_bands:
             return band
-    if rgb.count - (rgb.alpha is not None) > 3:
+    if described:
+        raise UnpairedError(
+            f"{name}: band {described[0]} is described as height, and is one of RGB's {options.rgb_bands} (input option "
+            "'rgb_bands')"
+        )
+    if set(range(1, rgb.count + 1)) - {*options.rgb_bands, _opacity(rgb)}:
         raise UnpairedError(
             f"{name}: {rgb.count} bands, none described as height ({', '.join(HEIGHT_WORDS)}): set input option "
             "'height_band', or put a height file beside it"
         )
-    raise UnpairedError(f"{name}: no height beside it: expected the same name with `ndsm`, or with `dsm` and `dtm`")
+    if must_have is None:
+        return None
+    reason = f"; {must_have}" if must_have else ""
+    raise UnpairedError(
+        f"{name}: no height beside it: expected the same name with `ndsm`, or with `dsm` and `dtm`{reason}"
+    )
+
+
+def _opacity(rgb: RasterInfo) -> int | None:
+    """The opacity band. GDAL marks the fourth of four byte bands as opacity unless told otherwise: one described as something
+    else ("near infrared") is none."""
+    if rgb.alpha is None:
+        return None
+    described = rgb.descriptions[rgb.alpha - 1].strip().casefold()
+    return rgb.alpha if not described or "alpha" in described else None
 
 
 def _check_height(name: str, rgb: RasterInfo, part: Part) -> None:

@@ -34,6 +34,8 @@ class StacImage:
     hrefs: dict[str, str]
     datetime: str | None
     problem: InputError | None = None
+    lost_height: str | None = None
+    """What it says of height that gives none; the RGB asset may still hold it."""
 
 
 def read_items(name: str, base: str, data: bytes) -> Iterator[StacImage]:
@@ -71,33 +73,53 @@ def _item(name: str, base: str, feature: Any, index: int) -> StacImage:
         hrefs = {role: _resolve(label, base, href) for role in _WORDS if (href := _choose(assets, role)) is not None}
     except InputError as exc:
         return StacImage(label, path, {}, None, exc)
+    lost = None
     if "height" in hrefs:
         hrefs = {role: href for role, href in hrefs.items() if role in ("rgb", "height")}
-    elif ("dsm" in hrefs) != ("dtm" in hrefs):
+    elif not ("dsm" in hrefs and "dtm" in hrefs):
+        lost = _lost_height(assets, hrefs)
         hrefs = {role: href for role, href in hrefs.items() if role == "rgb"}
     if "rgb" not in hrefs:
         keys = ", ".join(sorted(map(str, assets))[:12])
         problem = UnpairedError(f"{label}: no asset is RGB (key, role or title rgb, visual or image): has {keys}")
         return StacImage(label, path, {}, None, problem)
-    return StacImage(label, path, hrefs, iso(str(time)) if time else None)
+    return StacImage(label, path, hrefs, iso(str(time)) if time else None, lost_height=lost)
+
+
+def _lost_height(assets: dict[str, Any], hrefs: dict[str, str]) -> str | None:
+    """What keeps an item that names a height in part from having one; None where it names none at all."""
+    for role, other in (("dsm", "dtm"), ("dtm", "dsm")):
+        if role in hrefs:
+            return f"the {role} asset alone does not give height above ground: add a {other} asset, or an ndsm"
+    named = {key: asset if isinstance(asset, dict) else {} for key, asset in assets.items()}
+    for role in ("height", "dsm", "dtm"):
+        if _match(named, role) is not None:
+            return f"the {role} asset has no href"
+    return None
 
 
 def _choose(assets: dict[str, Any], role: str) -> str | None:
-    """The href of the asset for `role`: the best match of key, then roles, then title, in the order of the words."""
-    words = _WORDS[role]
+    """The href of the asset for `role`."""
     usable = {key: a for key, a in assets.items() if isinstance(a, dict) and isinstance(a.get("href"), str)}
-    by_key = {key.casefold(): a for key, a in usable.items()}
+    found = _match(usable, role)
+    return None if found is None else str(found["href"])
+
+
+def _match(assets: dict[str, dict[str, Any]], role: str) -> dict[str, Any] | None:
+    """The asset for `role`: the best match of key, then roles, then title, in the order of the words."""
+    words = _WORDS[role]
+    by_key = {key.casefold(): a for key, a in assets.items()}
     for word in words:
         if word in by_key:
-            return str(by_key[word]["href"])
+            return by_key[word]
     for word in words:
-        for asset in usable.values():
+        for asset in assets.values():
             if word in (str(r).casefold() for r in asset.get("roles") or ()):
-                return str(asset["href"])
+                return asset
     for word in words:
-        for asset in usable.values():
+        for asset in assets.values():
             if re.search(rf"\b{word}\b", str(asset.get("title") or ""), re.IGNORECASE):
-                return str(asset["href"])
+                return asset
     return None
 
 

@@ -74,6 +74,16 @@ def check_architecture(architecture: Any, where: str) -> None:
         raise ModelError(f"{where}: architecture.decode_head.num_classes must be a whole number")
 
 
+def modalities(architecture: dict[str, Any]) -> frozenset[str]:
+    """What of its input the network looks at: "rgb", "height", or both. `architecture` has passed `check_architecture`."""
+    seen = {"rgb", "height"}
+    for part in (architecture["data_preprocessor"], architecture["backbone"]):
+        use = part.get("use")
+        if isinstance(use, (list, tuple)):
+            seen = {name for name in seen if name in use}
+    return frozenset(seen)
+
+
 def _check_part(role: str, part: Any, where: str, path: str) -> None:
     kinds = _ROLES[role]
     if not isinstance(part, dict) or part.get("type") not in kinds:

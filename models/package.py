@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gridscribe.errors import ModelError
-from gridscribe.models.architecture import check_architecture
+from gridscribe.models.architecture import check_architecture, modalities
 from gridscribe.models.weights import read_weights
 
 if TYPE_CHECKING:
@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 
 FORMAT = "gridscribe-model/1"
 BANDS = ("red", "green", "blue", "height")
+MAY_BE_OPTIONAL = ("height",)
+"""Bands that a model may state it can do without; without RGB there is no image."""
 TASK = "semantic-segmentation"
 MODEL_FILE = "model.json"
 WEIGHTS_FILE = "model.safetensors"
@@ -58,6 +60,8 @@ class ModelPackage:
     architecture: dict[str, Any]
     """An MMSegmentation model config as plain data; only known types (see `check_architecture`)."""
     bands: tuple[str, ...]
+    optional_bands: tuple[str, ...]
+    """Those of `bands` that an image may lack altogether: `("height",)` or `()`."""
     classes: tuple[ClassInfo, ...]
     gsd: tuple[float, float]
     """Smallest and largest ground sampling distance trained for, metres per pixel."""
@@ -122,6 +126,7 @@ def save_package(
     patch: int,
     metrics: Mapping[str, Any],
     training: Mapping[str, Any],
+    optional_bands: tuple[str, ...] = (),
 ) -> ModelPackage:
     """Write a package and read it back. `state` maps parameter names to float arrays (see `weights.network_state`).
 
@@ -142,6 +147,7 @@ def save_package(
         metrics=dict(metrics),
         training=dict(training),
         parameters=sum(int(a.size) for a in state.values()),
+        optional_bands=optional_bands,
     )
     described = json.dumps(document, indent=2).encode() + b"\n"
     package = _parse(described, weights, str(folder))
@@ -214,6 +220,7 @@ def _describe(
     metrics: dict[str, Any],
     training: dict[str, Any],
     parameters: int,
+    optional_bands: tuple[str, ...],
 ) -> dict[str, Any]:
     norm = architecture.get("data_preprocessor", {})
     scaling = [
@@ -270,6 +277,8 @@ def _describe(
             "patch": patch,
             "metrics": metrics,
             "training": training,
+            # left out where there are none: packages from before this field keep their digest, and their products
+            **({"optional_bands": list(optional_bands)} if optional_bands else {}),
         },
     }
 
@@ -297,6 +306,7 @@ def _parse(described: bytes, weights: bytes, uri: str) -> ModelPackage:
             task=str(tasks[0]),
             architecture=architecture,
             bands=bands,
+            optional_bands=_optional_bands(own.get("optional_bands", []), f"model {uri}"),
             classes=classes,
             gsd=gsd,
             window=window,
@@ -336,11 +346,23 @@ def _check(package: ModelPackage) -> None:
             f"{where}: temperature is {package.temperature}; it must lie in {TEMPERATURES[0]:g}..{TEMPERATURES[1]:g}"
         )
     check_architecture(package.architecture, where)
+    if "height" in package.optional_bands and modalities(package.architecture) == {"height"}:
+        raise ModelError(f"{where}: optional_bands names 'height', and the network looks at nothing else; leave it out")
     outputs = package.architecture["decode_head"]["num_classes"]
     if outputs != len(package.classes):
         raise ModelError(
             f"{where}: the network has {outputs} outputs, the package names {len(package.classes)} classes"
         )
+
+
+def _optional_bands(stated: Any, where: str) -> tuple[str, ...]:
+    allowed = ", ".join(map(repr, MAY_BE_OPTIONAL))
+    if not isinstance(stated, list) or len(stated) > len(MAY_BE_OPTIONAL):
+        raise ModelError(f"{where}: optional_bands is {stated!r}; it must be a list with, at most, {allowed}")
+    for band in stated:
+        if band not in MAY_BE_OPTIONAL:
+            raise ModelError(f"{where}: optional_bands names {band!r}; a model can do without {allowed} alone")
+    return tuple(stated)
 
 
 def _color(hint: str) -> tuple[int, int, int]:

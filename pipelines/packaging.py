@@ -14,6 +14,7 @@ from gridscribe.models.architecture import inference_architecture, plain_data
 from gridscribe.models.package import ClassInfo, ModelPackage, save_package
 from gridscribe.models.weights import network_state
 from gridscribe.pipelines.datasets import LabelledImage
+from gridscribe.pipelines.dropout import optional_bands
 
 _PLACES = ("work_dir", "filename")
 _PLACES_OF_DATA = ("data_root", "cache")
@@ -21,13 +22,14 @@ _PLACES_OF_DATA = ("data_root", "cache")
 
 def package_network(config: Config, network: nn.Module, folder: Path, training: Mapping[str, Any]) -> ModelPackage:
     """Write `network`, built from `config.model`, as a package into `folder`, with what the config says of it."""
-    facts = config.package
+    facts, architecture = config.package, inference_architecture(config.model.to_dict())
     return save_package(
         folder,
         network_state(network),
         name=facts.name,
         description=facts.description,
-        architecture=inference_architecture(config.model.to_dict()),
+        architecture=architecture,
+        optional_bands=optional_bands(architecture, training.get("drop_height", 0.0)),
         classes=tuple(
             ClassInfo(k, name, tuple(color))
             for k, (name, color) in enumerate(zip(config.classes, config.palette, strict=True))

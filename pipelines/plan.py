@@ -20,6 +20,7 @@ from gridscribe.models.package import ModelPackage, load_package
 from gridscribe.pipelines.aoi import aoi_box
 from gridscribe.pipelines.config import RasterJob, as_settings
 from gridscribe.pipelines.cutting import cut
+from gridscribe.pipelines.dropout import ENOUGH_DROPPED
 from gridscribe.pipelines.items import Item
 from gridscribe.pipelines.lattice import Lattice
 from gridscribe.pipelines.raster import PipelineSpec
@@ -63,6 +64,11 @@ class RasterPlan:
             environment=engine_environment(self.engine),
         )
 
+    @property
+    def without_height(self) -> int:
+        """How many of the images have no height."""
+        return sum(not image.has_height for image in self.images)
+
     def window_count(self, items: Sequence[Item]) -> int:
         """Windows that the engine will see for `items`, empty ones included."""
         total = 0
@@ -101,7 +107,7 @@ def plan_raster(
             f"stride={stride}: must not be larger than the window ({engine.window}): pixels would be left out"
         )
     windows = WindowPlan(engine.window, stride, package.gsd, config.strict_gsd)
-    found = discover(inputs, config.inputs, progress=progress)
+    found = discover(inputs, config.inputs, height_for=_height_for(package, config), progress=progress)
     boxes, outside = _boxes(found.images, area)
     images = tuple(image for image in found.images if image.image_id in boxes)
     accounts = (*found.accounts, *outside)
@@ -136,6 +142,18 @@ def remaining(items: Sequence[Item], coverage: Coverage, failed: frozenset[str] 
         ]
         left.extend([item] if len(open_parts) == len(item.parts) else open_parts)
     return left
+
+
+def _height_for(package: ModelPackage, config: RasterJob) -> str | None:
+    """Who needs height, for the failures of images without; None where nobody does."""
+    if config.inputs.require_height:
+        return "input option 'require_height' insists on it"
+    if "height" in package.optional_bands:
+        return None
+    return (
+        f"model {package.name!r} needs it: its package names no optional_bands, as those do of models trained without height, "
+        f"or with drop_height of at least {ENOUGH_DROPPED}"
+    )
 
 
 def _product(package: ModelPackage, engine: EngineSpec, windows: WindowPlan, config: RasterJob) -> dict[str, Any]:

@@ -138,6 +138,7 @@ def train(
             "precision": training_precision(config.optim_wrapper.get("precision", "float32"), device),
             "batch": config.train_dataloader.batch_size,
             "crop": crops.crop,
+            "drop_height": runner.train_dataloader.dataset.drop_height,
             "initial_weights": "random",
         },
     )

@@ -120,6 +120,16 @@ def test_digest_follows_content_and_not_layout(folder: Path) -> None:
             "4 outputs, the package names 3",
         ),
         (("mlm:output", "0", "classification:classes", "0"), {"value": 0, "name": "a", "color_hint": "red"}, "RRGGBB"),
+        (
+            ("gridscribe", "optional_bands"),
+            ["nir"],
+            "optional_bands names 'nir'; a model can do without 'height' alone",
+        ),
+        (("gridscribe", "optional_bands"), ["red"], "optional_bands names 'red'"),
+        (("gridscribe", "optional_bands"), [["height"]], "optional_bands names"),
+        (("gridscribe", "optional_bands"), "height", "optional_bands is 'height'; it must be a list"),
+        (("gridscribe", "optional_bands"), None, "optional_bands is None; it must be a list"),
+        (("gridscribe", "optional_bands"), ["height", "height"], "it must be a list with, at most, 'height'"),
         (("gridscribe", "architecture", "type"), "Sequential", "Sequential"),
         (("gridscribe", "architecture", "backbone", "type"), "ResNet", "TwoStreams, SingleStream"),
         (("gridscribe", "architecture", "backbone", "type"), "mmpretrain.ViT", "mmpretrain.ViT"),
@@ -146,6 +156,28 @@ def test_descriptions_that_are_refused(folder: Path, keys: tuple[str, ...], valu
     with pytest.raises(ModelError, match=message.replace("(", r"\(")) as caught:
         load_package(folder)
     assert str(folder) in str(caught.value)
+
+
+def test_optional_bands_are_stated_only_where_there_are_some(folder: Path, tmp_path: Path) -> None:
+    """So that packages from before the field keep their digest."""
+    assert "optional_bands" not in json.loads((folder / "model.json").read_text())["gridscribe"]
+    assert load_package(folder).optional_bands == ()
+    written = tiny_package(tmp_path / "free", optional_bands=("height",))
+    assert load_package(tmp_path / "free").optional_bands == ("height",)
+    assert updated_package(written, tmp_path / "free", metrics={"miou": 0.5}).optional_bands == ("height",)
+    assert written.digest != load_package(folder).digest
+
+
+@pytest.mark.parametrize("part", ["backbone", "data_preprocessor"])
+def test_a_network_that_sees_height_alone_cannot_do_without_it(folder: Path, part: str) -> None:
+    rewrite(folder, "gridscribe", "optional_bands", value=["height"])
+    if part == "backbone":
+        encoder = ARCHITECTURE["backbone"]["rgb"]  # type: ignore[index]
+        rewrite(folder, "gridscribe", "architecture", part, value={"type": "SingleStream", "encoder": encoder})
+        load_package(folder)
+    rewrite(folder, "gridscribe", "architecture", part, "use", value=["height"])
+    with pytest.raises(ModelError, match="optional_bands names 'height', and the network looks at nothing else"):
+        load_package(folder)
 
 
 def test_no_module_is_imported_and_no_network_built_for_a_refusal(

@@ -51,7 +51,9 @@ ARCHITECTURE = {
 }
 
 
-def tiny_package(folder: Path, seed: int = 0, window: int = 64, stride: int = 48) -> ModelPackage:
+def tiny_package(
+    folder: Path, seed: int = 0, window: int = 64, stride: int = 48, optional_bands: tuple[str, ...] = ()
+) -> ModelPackage:
     """Random weights, made lively enough that masks have structure."""
     import torch
 
@@ -76,6 +78,7 @@ def tiny_package(folder: Path, seed: int = 0, window: int = 64, stride: int = 48
         patch=4,
         metrics={},
         training={},
+        optional_bands=optional_bands,
     )
 
 

@@ -63,6 +63,8 @@ class RunResult:
     output: str
     counts: dict[str, int]
     """images, done, failed, skipped, left: inputs of the job."""
+    without_height: int
+    """How many of the done images have no height, which their model can do without; flag `no-height` of the images table."""
     computed: int
     """Images (or boxes of them) committed by this run."""
     windows: int
@@ -116,6 +118,10 @@ def run_job(request: RunRequest, reporter: Reporter | None = None, stop: threadi
     if todo:
         write_product(store, plan.product_json)
         write_plan(store, plan.job, _plan_details(plan), _plan_table(plan))
+        if plan.without_height:
+            reporter.say(
+                f"{plan.without_height:,} of {len(plan.images):,} images have no height; the model does without"
+            )
         executor = _executor(request, plan)
         try:
             executor.ready()
@@ -137,6 +143,7 @@ def run_job(request: RunRequest, reporter: Reporter | None = None, stop: threadi
         product=plan.product,
         output=store.uri,
         counts=standing.counts,
+        without_height=standing.without_height,
         computed=tally.images,
         windows=tally.windows,
         nothing_to_do=not todo and not wrote,
@@ -237,6 +244,7 @@ def dry_run_report(request: RunRequest, reporter: Reporter | None = None) -> dic
         "product": plan.product,
         "output": store.uri,
         "images": len(plan.images),
+        "without_height": plan.without_height,
         "items": len(plan.items),
         "items_left": len(left),
         "windows_left": windows,

@@ -21,6 +21,8 @@ class Standing:
         self.rows: list[dict[str, Any]] = []
         """A row per input: source, state ("done", "skipped", "failed"), image, item, reason, error. None for what is left."""
         self.counts = {"images": len(plan.images), "done": 0, "skipped": 0, "failed": 0, "left": 0}
+        self.without_height = 0
+        """How many of the finished images have no height."""
         self._coverage = coverage_of(commits)
         items = {image["image"]: commit.item for commit in commits for image in commit.images}
         reasons = {records[-1]["image"]: records[-1] for records in failures.values()}
@@ -30,6 +32,7 @@ class Standing:
             name, key = image.rgb.name, image.image_id
             if self._done(key):
                 self._add(name, "done", image=key, item=items[key])
+                self.without_height += not image.has_height
             elif key in reasons:
                 self._add(name, "failed", image=key, reason=reasons[key]["message"], error=reasons[key]["error"])
             else:

@@ -98,7 +98,8 @@ def command(
       gridscribe run raster --input tiles/ --output out
       gridscribe run raster --input s3://in/tiles.tar --output s3://out/run1 --workers 4
 
-    RGB and height are paired by name: x_rgb.tif with x_ndsm.tif (or chm, agl, height), or x_dsm.tif and x_dtm.tif.
+    RGB and height are paired by name: x_rgb.tif with x_ndsm.tif (or chm, agl, height), or x_dsm.tif and x_dtm.tif. Without
+    height an image fails, unless the model can do without.
     Stop it with Ctrl-C, or lose the machine: the same command goes on where it stopped, and when all is done says so.
     """
     from gridscribe.workers.run import RunRequest, dry_run_report, run_job
@@ -181,6 +182,11 @@ def _text(result: dict[str, Any]) -> str:
         f"{counts['done']} images done ({result['computed']} in this run), {counts['skipped']} inputs skipped, "
         f"{counts['failed']} failed; job {result['job']}, product {result['product']}"
     )
+    if result["without_height"]:
+        lines.append(
+            f"{result['without_height']} of the images have no height, which the model can do without; flag no-height "
+            "(inputs.require_height=True refuses them)"
+        )
     if result["computed"]:
         timing = result["seconds"]
         lines.append(
@@ -196,6 +202,7 @@ def _dry_text(plan: dict[str, Any]) -> str:
     lines += [
         f"{plan['images']} images, {byte_size(plan['bytes'])}, {plan['megapixels']:,.1f} megapixels in {plan['items']} items; "
         f"left: {plan['items_left']} items, {plan['windows_left']} windows",
+        *([f"{plan['without_height']} of the images have no height"] if plan["without_height"] else []),
         f"engine {engine['name']} {engine['precision']} on {engine['device']}; product {plan['product']}",
         f"about {duration(plan['hours'] * 3600)} of work ({plan['hours']:.2f} h) at {plan['seconds_per_window']:.3f} s a window, "
         "measured now",
