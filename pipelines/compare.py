@@ -79,19 +79,21 @@ def plan_runs(
     ]
 
 
-def compare(runs: Sequence[Run], folder: Path, jobs: int = 1) -> Iterator[tuple[Run, dict[str, Any]]]:
+def compare(runs: Sequence[Run], folder: Path, jobs: int = 1) -> Iterator[tuple[Run, dict[str, Any] | GridscribeError]]:
     """Run what has no result in `folder` yet (see `results`), `jobs` at a time; yields every run with its result, in order.
 
-    The model package of each is left in `folder/packages/`.
-
-    Raises GridscribeError with the end of its log where a run fails; those beside it finish first.
+    The model package of each is left in `folder/packages/`. A run that fails comes with its error, which has the end of its
+    log, and the others go on.
     """
     (folder / "runs").mkdir(parents=True, exist_ok=True)
     with ThreadPoolExecutor(jobs) as pool:
         futures = [(run, pool.submit(_result, run, folder)) for run in runs]
         try:
             for run, future in futures:
-                yield run, future.result()
+                error = future.exception()
+                if error is not None and not isinstance(error, GridscribeError):
+                    raise error
+                yield run, error if error is not None else future.result()
         finally:
             for _, future in futures:
                 future.cancel()

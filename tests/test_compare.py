@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -117,8 +118,13 @@ def test_a_comparison_runs_resumes_and_prints_its_table(tmp_path: Path) -> None:
     assert [path.name.split("_")[0] for path in (tmp_path / "out" / "runs").iterdir()] == ["rgb"]
 
 
-def test_a_run_that_fails_is_named_with_the_end_of_its_log(tmp_path: Path) -> None:
-    run = Run("rgb", ("mit-b0",), 0, budget(tmp_path))
-    with pytest.raises(GridscribeError, match=rf"run {run.name} failed .*(?s:.*)train"):
-        list(compare([run], tmp_path / "out"))
-    assert not list((tmp_path / "out" / "runs").iterdir())
+def test_a_run_that_fails_is_named_with_the_end_of_its_log_and_the_others_go_on(tmp_path: Path) -> None:
+    write_scenes(tmp_path / "train", 1, 5, 96, 0.3)
+    write_scenes(tmp_path / "held", 1, 6, 96, 0.3)
+    broken = Run("rgb", ("mit-b0",), 0, budget(tmp_path, data=str(tmp_path / "nowhere")))
+    sound = Run("rgb", ("mit-b0",), 0, budget(tmp_path))
+    (_, error), (_, found) = compare([broken, sound], tmp_path / "out")
+    assert isinstance(error, GridscribeError)
+    assert re.search(rf"run {broken.name} failed .*(?s:.*)nowhere", str(error))
+    assert found["strategy"] == "rgb"
+    assert [path.stem for path in (tmp_path / "out" / "runs").iterdir()] == [sound.name]

@@ -73,6 +73,7 @@ def command(
     other strategies or encoders: what is there is not run again. Last, speeds are measured one by one. The table stands in
     OUTPUT/benchmark.md and OUTPUT/benchmark.json, the courses of the losses in OUTPUT/curves.png.
     """
+    from gridscribe.errors import GridscribeError
     from gridscribe.pipelines.benchmark_table import draw_curves, markdown, summarise
     from gridscribe.pipelines.compare import Budget, compare, costs, plan_runs, results
     from gridscribe.progress import reporter
@@ -92,8 +93,18 @@ def command(
         )
         (output / "curves.png").write_bytes(draw_curves(found))
 
+    failed = []
     for number, (run, result) in enumerate(compare(runs, output, jobs), 1):
+        if isinstance(result, GridscribeError):
+            failed.append(run.name)
+            report.say(f"{number}/{len(runs)} {result}")
+            continue
         report.say(f"{number}/{len(runs)} {run.name}: mIoU {result['metrics']['miou']:.3f}, {result['seconds']:.0f} s")
         write_table(measure=False)
-    write_table(measure=True)
-    click.echo((output / ("benchmark.json" if as_json else "benchmark.md")).read_text())
+    if results(output):
+        write_table(measure=True)
+        click.echo((output / ("benchmark.json" if as_json else "benchmark.md")).read_text())
+    if failed:
+        raise GridscribeError(
+            f"{len(failed)} of {len(runs)} runs failed: {', '.join(failed)}; the same command tries them again"
+        )

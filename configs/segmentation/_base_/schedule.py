@@ -10,7 +10,8 @@ optim_wrapper = dict(
     # fused: one pass over the weights; on a CPU the step of MiT-B0 at 8 x 128 px gets 7 % shorter
     optimizer=dict(type="AdamW", lr=1e-3, betas=(0.9, 0.99), weight_decay=0.01, fused=True),
     clip_grad=dict(max_norm=1.0),
-    paramwise_cfg=dict(norm_decay_mult=0.0, bias_decay_mult=0.0),
+    # bypass_duplicate: streams may share weights, which then are in one group alone
+    paramwise_cfg=dict(norm_decay_mult=0.0, bias_decay_mult=0.0, bypass_duplicate=True),
 )
 param_scheduler = [
     dict(type="LinearLR", start_factor=0.01, by_epoch=False, begin=0, end=warm_up),
