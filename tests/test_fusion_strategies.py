@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 from mmengine.config import Config
+from mmengine.optim import build_optim_wrapper
 from torch import Tensor, nn
 
 from gridscribe.errors import UsageError
@@ -23,6 +24,7 @@ from gridscribe.fusion.token_exchange import SPARSITY, TokenExchange
 from gridscribe.models.architecture import check_architecture, inference_architecture
 from gridscribe.models.inference import Predictor
 from gridscribe.models.segmentor import build_segmentor
+from gridscribe.pipelines.precision import AutocastOptimWrapper
 from gridscribe.pipelines.recipes import config_path, with_encoders
 
 torch.set_num_threads(1)
@@ -339,3 +341,13 @@ def test_unknown_encoders_and_strategies_are_named(tmp_path: Path) -> None:
         small("timf", "vgg16")
     with pytest.raises(UsageError, match=r"neither a \.py file nor one of cmnext, cmx"):
         config_path(tmp_path / "nothing")
+
+
+@pytest.mark.parametrize("name", STRATEGIES)
+def test_the_optimizer_has_every_parameter_once(name: str) -> None:
+    config = small(name)
+    network = build_segmentor(inference_architecture(config.model.to_dict()))
+    wrapper = build_optim_wrapper(network, config.optim_wrapper)
+    assert isinstance(wrapper, AutocastOptimWrapper)
+    held = [id(p) for group in wrapper.optimizer.param_groups for p in group["params"]]
+    assert sorted(held) == sorted({id(p) for p in network.parameters()})
