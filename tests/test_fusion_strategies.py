@@ -226,7 +226,8 @@ def test_geometry_attention_by_its_formula(index: int) -> None:
                     for i, j in others
                 ]
             )
-            weights = softmax(scores) * prior
+            weights = scores.exp() * prior
+            weights = weights / weights.sum()
             out.append(sum(w * value[b, i, j, part] for w, (i, j) in zip(weights, others, strict=True)))
         return torch.cat(out)
 
@@ -334,6 +335,13 @@ def test_shared_weights_are_one_and_norms_are_two() -> None:
     assert rgb.layers[1][1][0].ffn.layers[0].weight is height.layers[1][1][0].ffn.layers[0].weight
     assert rgb.layers[0][0].projection.weight is not height.layers[0][0].projection.weight
     assert rgb.layers[1][2].weight is not height.layers[1][2].weight
+
+
+def test_attention_with_a_geometry_prior_has_one_scale_at_every_size() -> None:
+    module = lively(GeometryAttention(StageShape(0, CHANNELS, 2, 2, None)))
+    ones = torch.ones(1, 4, 64, CHANNELS)
+    read = module._attend(torch.zeros_like(ones), torch.zeros_like(ones), ones, torch.zeros(1, 4, 64))
+    torch.testing.assert_close(read, ones)
 
 
 def test_unknown_encoders_and_strategies_are_named(tmp_path: Path) -> None:
