@@ -33,7 +33,7 @@ def traced(network: nn.Module, batch: int, window: int) -> torch.jit.ScriptModul
     example = torch.zeros(batch, 4, window, window)
     example[:, 3, : window // 2] = float("nan")
     with torch.no_grad(), warnings.catch_warnings():
-        warnings.simplefilter(
-            "ignore", FutureWarning
-        )  # torch announces other tracers, which OpenVINO converts less well
+        # torch announces other tracers, which OpenVINO converts less well; and sizes are to be constants of the graph
+        for kind in (FutureWarning, torch.jit.TracerWarning):
+            warnings.simplefilter("ignore", kind)
         return cast(torch.jit.ScriptModule, torch.jit.trace(Predictor(network).eval(), example, check_trace=False))
