@@ -23,7 +23,7 @@ ENCODERS: dict[str, dict[str, Any]] = {
     "swin-t": {**_SWIN, "depths": (2, 2, 6, 2)},
     "swin-s": {**_SWIN, "depths": (2, 2, 18, 2)},
 }
-"""Encoders by the names that `--encoder` takes; SegFormer's table 6, ResNet's table 1 and Swin's section 3.3 have the settings."""
+"""Encoders by the names that `--encoder` takes; settings: SegFormer's table 6, ResNet's table 1, Swin's section 3.3."""
 
 _FULL = ("MiTEncoder", "ResNetEncoder", "SwinEncoder")
 """Encoders that may be exchanged; the light ones belong to their strategy."""
