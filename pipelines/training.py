@@ -23,6 +23,7 @@ from gridscribe.models.architecture import inference_architecture
 from gridscribe.models.package import ClassInfo, ModelPackage, save_package, with_metrics
 from gridscribe.models.weights import network_state, read_checkpoint
 from gridscribe.pipelines.datasets.recipe import with_data
+from gridscribe.pipelines.initial_weights import InitialWeights
 from gridscribe.pipelines.precision import training_precision
 from gridscribe.pipelines.recipes import config_path, with_encoders
 
@@ -99,10 +100,12 @@ def train(
     data: Path,
     held_out: Path | None = None,
     threads: int | None = None,
+    pretrained: Mapping[str, Path] | None = None,
     **options: Any,
 ) -> ModelPackage:
     """Train and package: returns the package written to `work_dir/package`. `options` are those of `load_config`.
 
+    `pretrained` maps `rgb`, `height` or `all` to a checkpoint that the first weights come from (see `InitialWeights`).
     Goes on from the last checkpoint in `work_dir` if there is one. With `held_out` (a folder of scenes), the package is read
     back as stored (float16) and scored there; the scores stand in its `metrics`. Raises UsageError for a config that cannot
     be found or used, InputError for a folder without scenes, ModelError for a checkpoint that is not plain data.
@@ -116,7 +119,9 @@ def train(
     if threads is not None:
         torch.set_num_threads(threads)
     config.resume = True
+    initial = InitialWeights(pretrained or {}, config, options.get("cfg_options"))
     runner = CheckedRunner.from_cfg(config)
+    runner.register_hook(initial)
     runner.logger.addFilter(_Progress())
     runner.train()
     package = package_network(
@@ -133,7 +138,7 @@ def train(
             "batch": config.train_dataloader.batch_size,
             "crop": config.train_dataloader.dataset.crop,
             "scenes": len(runner.train_dataloader.dataset.scenes),
-            "initial_weights": "random",
+            "initial_weights": initial.description,
         },
     )
     if held_out is not None:

@@ -23,6 +23,12 @@ import click
     "--held-out", type=click.Path(exists=True, file_okay=False, path_type=Path), help="Folder of scenes to score on."
 )
 @click.option("--encoder", help="Of both streams, or RGB+HEIGHT, as resnet18+mit-b0; default: what CONFIG says.")
+@click.option(
+    "--pretrained",
+    multiple=True,
+    metavar="INTO=FILE",
+    help="First weights: rgb=FILE, height=FILE (MiT, ResNet, Swin), or all=FILE (a segmentor).",
+)
 @click.option("--steps", type=click.IntRange(min=2), help="Length of training.")
 @click.option("--seed", type=int, help="Everything drawn depends on it.")
 @click.option("--threads", type=click.IntRange(min=1), help="CPU threads; default: all cores.")
@@ -41,6 +47,7 @@ def command(
     kind: str | None,
     held_out: Path | None,
     encoder: str | None,
+    pretrained: tuple[str, ...],
     steps: int | None,
     seed: int | None,
     threads: int | None,
@@ -52,6 +59,7 @@ def command(
     \b
       gridscribe train timf --data scenes --held-out other-scenes --work-dir work --steps 2000
       gridscribe train cmx --kind gamus --data GAMUS --encoder resnet18 --work-dir work
+      gridscribe train timf --data scenes --work-dir work --pretrained rgb=mit_b0.pth --pretrained height=mit_b0.pth
       gridscribe run raster --input tiles --output out --cfg-options model=work/package
 
     Stopped, it goes on from its last checkpoint when it is run again. MMEngine's log is in WORK_DIR.
@@ -61,11 +69,13 @@ def command(
     from gridscribe.models.engines import restart_with_malloc_environment
 
     restart_with_malloc_environment()
+    from gridscribe.pipelines.initial_weights import parse_pretrained
     from gridscribe.pipelines.training import train
 
     options: dict[str, Any] = {"kind": kind, "steps": steps, "seed": seed}
     options["encoders"] = encoder.split("+") if encoder else ()
     options["cfg_options"] = parse_overrides(overrides)
+    options["pretrained"] = parse_pretrained(pretrained)
     with stdout_for_results():
         package = train(config, work_dir, data=data, held_out=held_out, threads=threads or os.cpu_count(), **options)
     found = {"package": str(work_dir / "package"), "digest": package.digest, "metrics": dict(package.metrics)}
