@@ -22,6 +22,7 @@ COMMANDS = {
     "catalog": "gridscribe.cli.catalog",
     "gc": "gridscribe.cli.gc",
     "train": "gridscribe.cli.train",
+    "package": "gridscribe.cli.package",
     "compare": "gridscribe.cli.compare",
 }
 
