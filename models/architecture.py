@@ -31,6 +31,7 @@ _ROLES: dict[str, dict[str, set[str]]] = {
             "drop_path_rate",
         },
         "ResNetEncoder": {"depth"},
+        "SwinEncoder": {"embed_dims", "depths", "num_heads", "drop_path_rate"},
         "PatchPyramid": {"widths"},
         "LightEncoder": {"widths", "depths"},
         "HeightPyramid": set(),

@@ -40,7 +40,7 @@ class SingleStream(BaseModule):
         maps = []
         for k in range(STAGES):
             x = self.encoder.stage(k, x)
-            maps.append(x)
+            maps.append(self.encoder.output(k, x))
         return tuple(maps)
 
 
@@ -70,6 +70,7 @@ class TwoStreams(BaseModule):
 
     Input float [B, 5, H, W] from `RGBHPreprocessor`: channels 0..2 feed the RGB stream; 3 and 4 (height and its validity)
     the height stream. Output: the fused map of each stage at strides 4, 8, 16 and 32, as wide as the RGB stream's.
+    Where an encoder norms what heads see (Swin), that of the RGB stream norms the fused map, and what flows on is not normed.
     `rgb` and `height` are configs of registered encoders, `fusion` that of a registered `StageFusion`, built once per stage;
     without one the streams never meet and the output is the maps of both, RGB first (for `LateFusionHead`).
 
@@ -109,11 +110,11 @@ class TwoStreams(BaseModule):
         for k in range(STAGES):
             rgb, height = self.rgb.stage(k, rgb), self.height.stage(k, height)
             if self.fusions is None:
-                maps.append(rgb)
-                height_maps.append(height)
+                maps.append(self.rgb.output(k, rgb))
+                height_maps.append(self.height.output(k, height))
             else:
                 rgb, height, fused, shared = self.fusions[k](rgb, height, shared)
-                maps.append(fused)
+                maps.append(self.rgb.output(k, fused))
         return (*maps, *height_maps)
 
 

@@ -1,7 +1,8 @@
 """Encoders of one stream: four stages at strides 4, 8, 16 and 32, run one at a time so that a fusion can stand between.
 
 `MiTEncoder` and `ResNetEncoder` are MMSegmentation's own classes with that one method more: parameters, their names and the
-function computed are theirs, so that checkpoints made for them load.
+function computed are theirs, so that checkpoints made for them load (see `models/pretrained.py`). `SwinEncoder` stands in
+`models/swin.py`.
 """
 
 from __future__ import annotations
@@ -33,9 +34,21 @@ class Encoder(Protocol):
         """Stage `index` of the map before (of the input, for stage 0): float [B, C, H, W] -> [B, C', H', W']."""
         ...
 
+    def output(self, index: int, x: Tensor) -> Tensor:
+        """What a decode head sees of stage `index`, given its map or a fusion's: float [B, C, H, W], same out."""
+        ...
+
+
+class PlainOutputs:
+    """For encoders whose heads see the stages' maps as they are."""
+
+    def output(self, index: int, x: Tensor) -> Tensor:  # noqa: ARG002
+        """See `Encoder.output`."""
+        return x
+
 
 @MODELS.register_module()
-class MiTEncoder(MixVisionTransformer):
+class MiTEncoder(PlainOutputs, MixVisionTransformer):
     """The encoder of SegFormer (Xie et al., NeurIPS 2021), B0 unless `options` of `MixVisionTransformer` say otherwise.
 
     `plain` computes with MMSegmentation's own modules instead of the faster equal form (see `run_stage`).
@@ -54,7 +67,7 @@ class MiTEncoder(MixVisionTransformer):
 
 
 @MODELS.register_module()
-class ResNetEncoder(ResNet):
+class ResNetEncoder(PlainOutputs, ResNet):
     """ResNet (He et al., CVPR 2016) of depth 18, 34, 50, 101 or 152; the first stage holds the stem too."""
 
     def __init__(self, in_channels: int = 3, depth: int = 18) -> None:
@@ -72,7 +85,7 @@ class ResNetEncoder(ResNet):
 
 
 @MODELS.register_module()
-class PatchPyramid(BaseModule):
+class PatchPyramid(PlainOutputs, BaseModule):
     """EDFT's height branch (Remote Sensing 14(5) 1294, 2022): overlapping patch embeddings and no transformer."""
 
     def __init__(self, in_channels: int = 2, widths: tuple[int, ...] = (32, 64, 160, 256)) -> None:
@@ -130,7 +143,7 @@ class _PoolingMixer(nn.Module):
 
 
 @MODELS.register_module()
-class LightEncoder(BaseModule):
+class LightEncoder(PlainOutputs, BaseModule):
     """CMNeXt's light branch for a second modality: overlapping patches, and pooling mixers instead of attention.
 
     What differs from the paper: its self-query hub, which chooses among several extra modalities, has nothing to choose from
@@ -156,7 +169,7 @@ class LightEncoder(BaseModule):
 
 
 @MODELS.register_module()
-class HeightPyramid(BaseModule):
+class HeightPyramid(PlainOutputs, BaseModule):
     """No network: the input, averaged down to each stage's stride. What geometry priors take."""
 
     def __init__(self, in_channels: int = 2) -> None:

@@ -35,9 +35,8 @@ def traced(network: nn.Module, batch: int, window: int, temperature: float = 1.0
     example = torch.zeros(batch, 4, window, window)
     example[:, 3, : window // 2] = float("nan")
     with torch.no_grad(), warnings.catch_warnings():
-        warnings.simplefilter(
-            "ignore", FutureWarning
-        )  # torch announces other tracers, which OpenVINO converts less well
-        return cast(
-            torch.jit.ScriptModule, torch.jit.trace(Predictor(network, temperature).eval(), example, check_trace=False)
-        )
+        # torch announces other tracers, which OpenVINO converts less well; and sizes are to be constants of the graph
+        for kind in (FutureWarning, torch.jit.TracerWarning):
+            warnings.simplefilter("ignore", kind)
+        predictor = Predictor(network, temperature).eval()
+        return cast(torch.jit.ScriptModule, torch.jit.trace(predictor, example, check_trace=False))

@@ -24,6 +24,7 @@ from gridscribe.models.backbones import SingleStream, TwoStreams
 from gridscribe.models.encoders import HeightPyramid, LightEncoder, MiTEncoder, PatchPyramid, ResNetEncoder
 from gridscribe.models.head import LateFusionHead, LateralSegformerHead
 from gridscribe.models.preprocess import RGBHPreprocessor
+from gridscribe.models.swin import SwinEncoder
 
 __all__ = [
     "BottleneckFusion",
@@ -41,6 +42,7 @@ __all__ = [
     "RGBHPreprocessor",
     "ResNetEncoder",
     "SingleStream",
+    "SwinEncoder",
     "TokenExchange",
     "TwoStreams",
     "build_segmentor",

@@ -16,7 +16,8 @@ if TYPE_CHECKING:
     from torch import nn
 
 State = dict[str, NDArray[np.float32]]
-_UNUSED = "num_batches_tracked"  # a counter of batch norm that evaluation never reads
+UNUSED = "num_batches_tracked"
+"""End of the names of a counter of batch norm that evaluation never reads."""
 
 
 def read_weights(data: bytes, where: str) -> State:
@@ -56,7 +57,7 @@ def network_state(network: nn.Module) -> State:
     return {
         name: tensor.detach().cpu().float().numpy()
         for name, tensor in network.state_dict().items()
-        if not name.endswith(_UNUSED)
+        if not name.endswith(UNUSED)
     }
 
 
@@ -64,7 +65,7 @@ def fill(network: nn.Module, state: Mapping[str, NDArray[np.float32]], where: st
     """Load `state` into `network`. Raises ModelError unless names and shapes agree exactly."""
     import torch
 
-    wanted = {name: tuple(t.shape) for name, t in network.state_dict().items() if not name.endswith(_UNUSED)}
+    wanted = {name: tuple(t.shape) for name, t in network.state_dict().items() if not name.endswith(UNUSED)}
     for kind, names in (("lacks", set(wanted) - set(state)), ("has unexpected", set(state) - set(wanted))):
         if names:
             raise ModelError(f"model {where}: {kind} {len(names)} weights, such as {min(names)!r}")
@@ -115,7 +116,7 @@ def load_checkpoint(network: nn.Module, path: Path) -> None:
     tensors = checkpoint.get("state_dict", checkpoint)
     state = {}
     for name, tensor in tensors.items():
-        if name.endswith(_UNUSED):
+        if name.endswith(UNUSED):
             continue
         if not hasattr(tensor, "detach"):
             raise ModelError(f"checkpoint {path}: {name!r} is a {type(tensor).__name__}, a tensor is needed")

@@ -11,6 +11,7 @@ from mmengine.config import Config
 from gridscribe.errors import UsageError
 
 _MIT = {"type": "MiTEncoder", "num_heads": (1, 2, 5, 8), "sr_ratios": (8, 4, 2, 1)}
+_SWIN = {"type": "SwinEncoder", "embed_dims": 96, "num_heads": (3, 6, 12, 24)}
 ENCODERS: dict[str, dict[str, Any]] = {
     "mit-b0": {**_MIT, "embed_dims": 32, "num_layers": (2, 2, 2, 2)},
     "mit-b1": {**_MIT, "embed_dims": 64, "num_layers": (2, 2, 2, 2)},
@@ -19,10 +20,12 @@ ENCODERS: dict[str, dict[str, Any]] = {
     "resnet18": {"type": "ResNetEncoder", "depth": 18},
     "resnet34": {"type": "ResNetEncoder", "depth": 34},
     "resnet50": {"type": "ResNetEncoder", "depth": 50},
+    "swin-t": {**_SWIN, "depths": (2, 2, 6, 2)},
+    "swin-s": {**_SWIN, "depths": (2, 2, 18, 2)},
 }
-"""Encoders by the names that `--encoder` takes; SegFormer's table 6 and ResNet's table 1 have the settings."""
+"""Encoders by the names that `--encoder` takes; settings: SegFormer's table 6, ResNet's table 1, Swin's section 3.3."""
 
-_FULL = ("MiTEncoder", "ResNetEncoder")
+_FULL = ("MiTEncoder", "ResNetEncoder", "SwinEncoder")
 """Encoders that may be exchanged; the light ones belong to their strategy."""
 
 
@@ -46,6 +49,8 @@ def widths_of(encoder: dict[str, Any]) -> tuple[int, ...]:
     if encoder["type"] == "ResNetEncoder":
         first = 64 if encoder["depth"] < 50 else 256
         return tuple(first * 2**k for k in range(4))
+    if encoder["type"] == "SwinEncoder":
+        return tuple(encoder["embed_dims"] * 2**k for k in range(4))
     return tuple(encoder["embed_dims"] * heads for heads in encoder["num_heads"])
 
 

@@ -18,6 +18,7 @@ from gridscribe.models.weights import read_checkpoint
 from gridscribe.pipelines.curve import draw_curve, read_curve
 from gridscribe.pipelines.datasets import LabelledImage, Legend, find_labelled
 from gridscribe.pipelines.datasets.recipe import with_data
+from gridscribe.pipelines.initial_weights import InitialWeights
 from gridscribe.pipelines.packaging import config_digest, data_facts, package_network
 from gridscribe.pipelines.precision import training_precision
 from gridscribe.pipelines.recipes import config_path, with_encoders
@@ -104,10 +105,12 @@ def train(
     held_out_split: str | None = None,
     calibrate: bool = True,
     threads: int | None = None,
+    pretrained: Mapping[str, Path] | None = None,
     **options: Any,
 ) -> ModelPackage:
     """Train and package: returns the package written to `work_dir/package`. `options` are those of `load_config`.
 
+    `pretrained` maps `rgb`, `height` or `all` to a checkpoint that the first weights come from (see `InitialWeights`).
     Goes on from the last checkpoint in `work_dir` if there is one. The course of the loss is drawn in `work_dir/curve.png`. With
     `held_out` (a folder of the same kind of data), the package is read back as stored (float16), its temperature fitted there
     (unless not `calibrate`), and it is scored there as a job would run it: scores stand in its `metrics`, a report and
@@ -120,8 +123,10 @@ def train(
     if threads is not None:
         torch.set_num_threads(threads)
     config.resume = True
+    initial = InitialWeights(pretrained or {}, config, options.get("cfg_options"))
     digest = config_digest(config)
     runner = CheckedRunner.from_cfg(config)
+    runner.register_hook(initial)
     runner.logger.addFilter(_Progress())
     runner.train()
     device = next(runner.model.parameters()).device.type
@@ -139,7 +144,7 @@ def train(
             "batch": config.train_dataloader.batch_size,
             "crop": crops.crop,
             "drop_height": runner.train_dataloader.dataset.drop_height,
-            "initial_weights": "random",
+            "initial_weights": initial.description,
         },
     )
     (work_dir / "curve.png").write_bytes(draw_curve(read_curve(work_dir), f"{package.name}, seed {runner.seed}"))

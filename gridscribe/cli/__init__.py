@@ -23,6 +23,7 @@ COMMANDS = {
     "gc": "gridscribe.cli.gc",
     "train": "gridscribe.cli.train",
     "evaluate": "gridscribe.cli.evaluate",
+    "package": "gridscribe.cli.package",
     "compare": "gridscribe.cli.compare",
 }
 

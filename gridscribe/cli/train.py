@@ -26,6 +26,12 @@ import click
 )
 @click.option("--held-out-split", help="Default: val (gamus, flair), test (isprs).")
 @click.option("--encoder", help="Of both streams, or RGB+HEIGHT, as resnet18+mit-b0; default: what CONFIG says.")
+@click.option(
+    "--pretrained",
+    multiple=True,
+    metavar="INTO=FILE",
+    help="First weights: rgb=FILE, height=FILE (MiT, ResNet, Swin), or all=FILE (a segmentor).",
+)
 @click.option("--steps", type=click.IntRange(min=2), help="Length of training.")
 @click.option("--seed", type=int, help="Everything drawn depends on it.")
 @click.option("--threads", type=click.IntRange(min=1), help="CPU threads; default: all cores.")
@@ -45,6 +51,7 @@ def command(
     held_out: Path | None,
     held_out_split: str | None,
     encoder: str | None,
+    pretrained: tuple[str, ...],
     steps: int | None,
     seed: int | None,
     threads: int | None,
@@ -56,6 +63,7 @@ def command(
     \b
       gridscribe train timf --data scenes --held-out other-scenes --work-dir work --steps 2000
       gridscribe train cmx --kind gamus --data GAMUS --held-out GAMUS --encoder resnet18 --work-dir work
+      gridscribe train timf --data scenes --work-dir work --pretrained rgb=mit_b0.pth --pretrained height=mit_b0.pth
       gridscribe run raster --input tiles --output out --cfg-options model=work/package
 
     Stopped, it goes on from its last checkpoint when it is run again. WORK_DIR holds the package, curve.png, MMEngine's log and,
@@ -66,12 +74,14 @@ def command(
     from gridscribe.models.engines import restart_with_malloc_environment
 
     restart_with_malloc_environment()
+    from gridscribe.pipelines.initial_weights import parse_pretrained
     from gridscribe.pipelines.training import train
 
     options: dict[str, Any] = {"kind": kind, "steps": steps, "seed": seed}
     options["held_out_split"] = held_out_split
     options["encoders"] = encoder.split("+") if encoder else ()
     options["cfg_options"] = parse_overrides(overrides)
+    options["pretrained"] = parse_pretrained(pretrained)
     with stdout_for_results():
         package = train(config, work_dir, data=data, held_out=held_out, threads=threads or os.cpu_count(), **options)
     found = {"package": str(work_dir / "package"), "digest": package.digest, "metrics": dict(package.metrics)}
