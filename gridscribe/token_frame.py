@@ -73,8 +73,9 @@ class TokenFrame:
 
     def indices(self) -> NDArray[np.int32]:
         """Indices of the box's cells on the whole grid, row-major: int32 [cells], strictly increasing."""
-        rows = np.arange(self.box.row, self.box.row1, dtype=np.int32)[:, None]
-        return (rows * np.int32(self.grid_w) + np.arange(self.box.col, self.box.col1, dtype=np.int32)).ravel()
+        rows = np.arange(self.box.row, self.box.row1, dtype=np.int64) * self.grid_w
+        cols = np.arange(self.box.col, self.box.col1, dtype=np.int64)
+        return np.add.outer(rows, cols).ravel().astype(np.int32)
 
     def local(self, index: NDArray[Any]) -> NDArray[np.int64]:
         """Positions in the box, row-major, of tokens given by index; ValueError naming the first that is not in the box."""
