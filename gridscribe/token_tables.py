@@ -78,7 +78,6 @@ def write_tokens(entries: Iterable[TokenEntry], dim: int, kind: Kind = "int8", r
         compression_level=3,
         use_dictionary=names,
         data_page_size=PAGE_BYTES,
-        write_batch_size=ROWS,
         write_statistics=["image", "page", "index", "row", "col"],
     ) as writer:
         for entry in ordered:
