@@ -18,7 +18,7 @@ from gridscribe.errors import LayoutError
 from gridscribe.products import list_products, read_product
 from gridscribe.stac import Part, Scene, collection_json, item_json
 from gridscribe.store import ObjectInfo, Store, concurrently
-from gridscribe.tables import geo_metadata, images_schema, read_table, write_table
+from gridscribe.tables import TOKEN_MAPS, as_images_table, geo_metadata, images_schema, read_table, write_table
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -48,8 +48,8 @@ class Catalogue:
 
 
 def catalog_schema() -> pa.Schema:
-    """Columns of `catalog/images.parquet`: those of the images table but `parent` (large, and of no use to find
-    anything), and
+    """Columns of `catalog/images.parquet`: those of the images table but `parent` and `token_transform` (large, and of
+    no use to find anything), and
 
     - `product`, `item`: whose commit the row comes from;
     - `bbox`: xmin, ymin, xmax, ymax of the footprint (float64, degrees; null where not georeferenced; -180 to 180
@@ -62,7 +62,7 @@ def catalog_schema() -> pa.Schema:
     columns = [
         pa.field("product", pa.string(), nullable=False),
         pa.field("item", pa.string(), nullable=False),
-        *(field for field in images_schema() if field.name != "parent"),
+        *(field for field in images_schema() if field.name not in TOKEN_MAPS),
         pa.field("bbox", pa.struct(corners)),
     ]
     return pa.schema(columns, metadata=geo_metadata("footprint", covering="bbox"))
@@ -80,9 +80,7 @@ def images_of(store: Store, product: str, commits: Iterable[Commit]) -> pa.Table
         tables = [r.key for r in commit.objects if layout.parse_product_key(r.key).room == "images"]
         if len(tables) != 1:
             raise LayoutError(f"the commit of item {commit.item!r} names {len(tables)} images tables, expected one")
-        table = read_table(store.get(tables[0]), tables[0])
-        if table.column_names != images_schema().names:
-            raise LayoutError(f"{store.uri_of(tables[0])} is not an images table: its columns are {table.column_names}")
+        table = as_images_table(read_table(store.get(tables[0]), tables[0]), store.uri_of(tables[0]))
         for name, value in (("product", product), ("item", commit.item)):
             table = table.append_column(name, pa.repeat(pa.scalar(value), len(table)))
         return table

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
 ROW_GROUP = 65_536
 """Rows of a row group where a table has no reason for smaller ones."""
+TOKEN_MAPS = ("parent", "token_transform")
+"""Columns that tell where a token lies and no image: large, of no use to find anything, and left out of indexes."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,11 +75,14 @@ class ImageRow:
     """Tokens in the box before pruning, and stored."""
     n_kept: int = 0
     parent: bytes | None = None
-    """Merging only: int32 little-endian per token of the box, the kept slot that absorbed it or -1."""
+    """Merging only: per token of the box the kept slot that absorbed it, or -1. Here as int32 little-endian, so that a row
+    stays a small value that compares; in the file a list<int32>, which every reader of Parquet understands."""
     valid_fraction: float = 1.0
     """Share of the box's pixels that are valid."""
     flags: tuple[str, ...] = ()
     """What a reader should know, such as "resampled" or "no-height"; sorted."""
+    token_transform: tuple[float, ...] | None = None
+    """The affine terms a, b, c, d, e, f from corners of token cells to pixels; null where they are `patch` alone."""
 
     @property
     def grid(self) -> Grid:
@@ -119,9 +124,10 @@ def images_schema() -> pa.Schema:
         pa.field("height_key", pa.string()),
         *(need(name, pa.int32()) for name in ("patch", "grid_h", "grid_w", "row0", "col0", "rows", "cols")),
         *(need(name, pa.int32()) for name in ("n_total", "n_kept")),
-        pa.field("parent", pa.binary()),
+        pa.field("parent", pa.list_(pa.int32())),
         need("valid_fraction", pa.float64()),
         need("flags", pa.list_(pa.string())),
+        pa.field("token_transform", pa.list_(pa.float64())),
     ]
     return pa.schema(columns, metadata=geo_metadata("footprint"))
 
@@ -145,13 +151,40 @@ def images_table(rows: Iterable[ImageRow]) -> pa.Table:
 
     ordered = sorted(rows, key=lambda row: (row.image, row.page, row.box_row, row.box_col))
     names = [field.name for field in fields(ImageRow)]
-    columns = {name: [_plain(getattr(row, name)) for row in ordered] for name in names}
+    columns = {name: [_plain(getattr(row, name)) for row in ordered] for name in names if name != "parent"}
+    columns["parent"] = _parent_column([row.parent for row in ordered])
     return pa.table(columns, schema=images_schema())
 
 
 def image_rows(table: pa.Table) -> list[ImageRow]:
     """The rows of an images table as values."""
-    return [ImageRow(**{name: _frozen(value) for name, value in row.items()}) for row in table.to_pylist()]
+    parents = [None if not p.is_valid else p.values.to_numpy().astype("<i4").tobytes() for p in table["parent"]]
+    rows = table.drop_columns("parent").to_pylist()
+    return [
+        ImageRow(**{name: _frozen(value) for name, value in row.items()}, parent=parent)
+        for row, parent in zip(rows, parents, strict=True)
+    ]
+
+
+def as_images_table(table: pa.Table, key: str) -> pa.Table:
+    """`table` with the columns of `images_schema`; `LayoutError` where it is not an images table.
+
+    Tables written before there were tokens have no `token_transform` and a `parent` that is null throughout: they read
+    as what they say, images without tokens.
+    """
+    import pyarrow as pa
+
+    schema = images_schema()
+    if table.column_names == schema.names[:-1] and table["parent"].null_count == len(table):
+        empty = pa.nulls(len(table), schema.field("parent").type)
+        table = table.set_column(table.column_names.index("parent"), "parent", empty)
+        table = table.append_column("token_transform", pa.nulls(len(table), schema.types[-1]))
+    if table.column_names != schema.names:
+        raise LayoutError(f"{key} is not an images table of this version: its columns are {table.column_names}")
+    try:
+        return table.cast(schema)
+    except (pa.ArrowException, ValueError) as error:
+        raise LayoutError(f"{key} is not an images table of this version: {error}") from error
 
 
 def write_table(table: pa.Table, row_group_size: int = ROW_GROUP) -> bytes:
@@ -183,10 +216,19 @@ def write_images(rows: Iterable[ImageRow]) -> bytes:
 
 def read_images(data: bytes, key: str) -> list[ImageRow]:
     """The rows of the images table stored at `key`; `LayoutError` where it is not one."""
-    table = read_table(data, key)
-    if table.column_names != images_schema().names:
-        raise LayoutError(f"{key} is not an images table of this version: its columns are {table.column_names}")
-    return image_rows(table)
+    return image_rows(as_images_table(read_table(data, key), key))
+
+
+def _parent_column(parents: list[bytes | None]) -> pa.Array:
+    import numpy as np
+    import pyarrow as pa
+
+    if any(parent is not None and len(parent) % 4 for parent in parents):
+        raise ValueError("parent of an image row needs int32 per token: its bytes are no multiple of 4")
+    slots = np.frombuffer(b"".join(parent or b"" for parent in parents), "<i4")
+    ends = np.cumsum([0, *(len(parent or b"") // 4 for parent in parents)]).astype(np.int32)
+    absent = pa.array([parent is None for parent in parents], pa.bool_())
+    return pa.ListArray.from_arrays(pa.array(ends), pa.array(slots), mask=absent)
 
 
 def _plain(value: Any) -> Any:

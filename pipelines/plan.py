@@ -29,7 +29,7 @@ from gridscribe.pipelines.scale import work_grid
 from gridscribe.products import product_id
 from gridscribe.values import Window
 
-OUTPUT_SCHEMA = 1  # raised when the same settings would write other pixels or other tables
+OUTPUT_SCHEMA = 2  # raised when the same settings would write other pixels or other tables
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,9 @@ from typing import Any
 
 import duckdb
 import geopandas
+import numpy as np
 import pandas as pd
+import pyarrow as pa
 import pytest
 import shapely
 from hypothesis import given, settings
@@ -40,7 +42,8 @@ ROWS = st.builds(
     box_height=INT32,
     box_width=INT32,
     mask=st.none() | TEXT,
-    parent=st.none() | st.binary(max_size=8),
+    parent=st.none() | st.lists(st.integers(-1, 2**31 - 1), max_size=3).map(lambda v: np.array(v, "<i4").tobytes()),
+    token_transform=st.none() | st.tuples(*[FLOAT] * 6),
     n_kept=INT32,
     valid_fraction=FLOAT,
     flags=st.lists(TEXT, max_size=3).map(tuple),
@@ -80,6 +83,29 @@ def test_bytes_do_not_depend_on_the_order_of_rows(rows: list[ImageRow], random: 
     shuffled = list(rows)
     random.shuffle(shuffled)
     assert write_images(shuffled) == write_images(rows)
+
+
+def test_tables_from_before_there_were_tokens_read() -> None:
+    """They had `parent` as binary, always null, and no `token_transform`."""
+    rows = [row(image="a"), row(image="b")]
+    now = images_table(rows)
+    old = now.drop_columns("token_transform").set_column(
+        now.column_names.index("parent"), pa.field("parent", pa.binary()), pa.nulls(2, pa.binary())
+    )
+    assert read_images(write_table(old), "k") == rows
+    odd = now.set_column(now.column_names.index("width"), "width", pa.array(["x", "y"]))
+    with pytest.raises(LayoutError, match=r"some/key.*version"):
+        read_images(write_table(odd), "some/key")
+
+
+def test_a_source_map_is_a_list_for_other_programs(tmp_path: Path) -> None:
+    slots = np.array([0, 0, -1, 1], "<i4")
+    Path(tmp_path / "i.parquet").write_bytes(write_images([row(parent=slots.tobytes()), row(image="b-2")]))
+    with duckdb.connect() as db:
+        found = db.execute("SELECT parent FROM read_parquet(?)", [str(tmp_path / "i.parquet")]).fetchall()
+    assert found == [([0, 0, -1, 1],), (None,)]
+    with pytest.raises(ValueError, match="multiple of 4"):
+        write_images([row(parent=b"123")])
 
 
 def test_an_empty_table_is_a_table() -> None:

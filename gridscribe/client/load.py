@@ -19,12 +19,10 @@ from gridscribe.errors import LayoutError, MissingObjectError
 from gridscribe.layout import CATALOG_IMAGES, parse_product_key
 from gridscribe.products import read_product
 from gridscribe.store import Store, concurrently
-from gridscribe.tables import images_schema, read_table
+from gridscribe.tables import TOKEN_MAPS, as_images_table, images_schema, read_table
 
 if TYPE_CHECKING:
     import pyarrow as pa
-
-LEFT_OUT = ("parent",)  # columns of the images table that no index needs, and that can be large
 
 _log = logging.getLogger(__name__)
 
@@ -48,7 +46,7 @@ def load_product(store: Store, product: str) -> ProductInfo | None:
 
 
 def load_images(store: Store, product: str) -> pa.Table:
-    """The committed rows of a product: `item`, and the columns of the images table but `parent`."""
+    """The committed rows of a product: `item`, and the columns of the images table but `TOKEN_MAPS`."""
     import pyarrow as pa
 
     items = committed_items(store, product)
@@ -86,15 +84,9 @@ def _committed(store: Store, product: str, item: str) -> pa.Table:
             f"{store.uri_of(record.key)} is not what item {item} committed: {len(data)} bytes where {record.size} are "
             "expected, or changed"
         )
-    table = read_table(data, record.key)
-    try:
-        return (
-            table.add_column(0, "item", pa.repeat(pa.scalar(item), table.num_rows))
-            .select(_schema().names)
-            .cast(_schema())
-        )
-    except (KeyError, ValueError) as error:
-        raise LayoutError(f"{record.key} is not an images table of this version: {error}") from error
+    table = as_images_table(read_table(data, record.key), record.key)
+    table = table.add_column(0, "item", pa.repeat(pa.scalar(item), table.num_rows))
+    return table.select(_schema().names).cast(_schema())
 
 
 def _table_of(commit: Commit) -> ObjectRecord:
@@ -108,5 +100,5 @@ def _schema() -> pa.Schema:
     import pyarrow as pa
 
     return pa.schema(
-        [pa.field("item", pa.string(), nullable=False), *(f for f in images_schema() if f.name not in LEFT_OUT)]
+        [pa.field("item", pa.string(), nullable=False), *(f for f in images_schema() if f.name not in TOKEN_MAPS)]
     )

@@ -6,7 +6,15 @@ import subprocess
 import sys
 from pathlib import Path
 
-BENCHES = ("engine_peak.py", "whole_job.py", "small_images.py", "at_many.py", "overlap.py", "training_throughput.py")
+BENCHES = (
+    "engine_peak.py",
+    "whole_job.py",
+    "small_images.py",
+    "at_many.py",
+    "overlap.py",
+    "token_store.py",
+    "training_throughput.py",
+)
 
 if __name__ == "__main__":
     for name in BENCHES:

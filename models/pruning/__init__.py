@@ -1,0 +1,51 @@
+"""Token pruning and merging behind one Protocol; see `base.py` for what a pruner promises."""
+
+from __future__ import annotations
+
+from dataclasses import fields
+from typing import Any
+
+from gridscribe.errors import UsageError
+from gridscribe.models.pruning.base import Candidates, Placement, Pruner, TokenSelection
+from gridscribe.models.pruning.bipartite import BipartiteMerging
+from gridscribe.models.pruning.pixels import DropNodata, MergeDuplicates, PixelPrune
+from gridscribe.models.pruning.pooling import TokenPooling
+from gridscribe.models.pruning.simple import KeepAll, RandomTokens
+from gridscribe.models.pruning.ward import WardPooling
+
+__all__ = ["METHODS", "Candidates", "Placement", "Pruner", "TokenSelection", "pruner_from_json"]
+
+METHODS: dict[str, Any] = {
+    method.name: method
+    for method in (
+        KeepAll,
+        WardPooling,
+        BipartiteMerging,
+        TokenPooling,
+        DropNodata,
+        MergeDuplicates,
+        PixelPrune,
+        RandomTokens,
+    )
+}
+"""Method name -> class; the fields of a class are its settings."""
+
+
+def pruner_from_json(data: dict[str, Any]) -> Pruner:
+    """The pruner that `to_json` or a config describes; settings left out have their defaults.
+
+    Raises UsageError naming the method or setting that is unknown, or the value that is not allowed.
+    """
+    name = data.get("method")
+    if name not in METHODS:
+        raise UsageError(f"pruning method {name!r} is unknown: allowed are {', '.join(METHODS)}")
+    settings = {key: value for key, value in data.items() if key != "method"}
+    known = [field.name for field in fields(METHODS[name])]
+    for key in settings:
+        if key not in known:
+            raise UsageError(f"pruner {name!r} has no setting {key!r}: it has {', '.join(known)}")
+    try:
+        pruner: Pruner = METHODS[name](**settings)
+    except TypeError as error:  # a text where a number belongs
+        raise UsageError(f"pruner {name!r}: its settings {settings} are not understood ({error})") from error
+    return pruner
