@@ -32,14 +32,18 @@ def summarise(results: Sequence[dict[str, Any]], costs: Sequence[dict[str, Any]]
                 "miou": round(statistics.fmean(one["metrics"]["miou"] for one in group), 4),
                 "miou_without_other": round(statistics.fmean(scores), 4),
                 "spread": round(statistics.stdev(scores), 4) if len(scores) > 1 else None,
-                "iou": {
-                    name: round(statistics.fmean(one["metrics"]["iou"][name] for one in group), 3) for name in names
-                },
+                "iou": {name: _mean([one["metrics"]["iou"][name] for one in group]) for name in names},
                 **{name: costly.get((strategy, encoders), {}).get(name) for name in COSTS},
                 "flat": all(is_flat(one["curve"]) for one in group),
             }
         )
     return sorted(rows, key=lambda row: -row["miou_without_other"])
+
+
+def _mean(values: Sequence[float | None]) -> float | None:
+    """None for a class that no held-out image shows."""
+    known = [value for value in values if value is not None]
+    return round(statistics.fmean(known), 3) if known else None
 
 
 def is_flat(curve: Sequence[Sequence[float]]) -> bool:
@@ -64,7 +68,7 @@ def markdown(rows: Sequence[dict[str, Any]]) -> str:
             row["encoders"],
             f"{row['miou_without_other']:.3f}{spread}",
             f"{row['miou']:.3f}",
-            *(f"{row['iou'][name]:.2f}" for name in names),
+            *("" if row["iou"][name] is None else f"{row['iou'][name]:.2f}" for name in names),
             "" if row["parameters"] is None else f"{row['parameters'] / 1e6:.1f}",
             "" if row["gigaflops"] is None else f"{row['gigaflops']:.1f}",
             "" if row["windows_per_second"] is None else f"{row['windows_per_second']:.1f}",

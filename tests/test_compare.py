@@ -56,6 +56,14 @@ def test_rows_are_means_with_their_spread_best_first() -> None:
     assert "small budget" not in text
 
 
+def test_a_class_that_no_image_shows_has_no_mean() -> None:
+    one = result("rgb", 0, 0.5)
+    one["metrics"]["iou"]["water"] = None
+    (row,) = summarise([one])
+    assert row["iou"] == {"other": 0.1, "road": 0.5, "water": None}
+    assert "| 0.10 | 0.50 |  |" in markdown([row])
+
+
 def test_curves_that_still_fall_are_said_to() -> None:
     falling = [[k, 2.0 - 0.15 * k] for k in range(10)]
     assert is_flat([[k, 1.0 - 0.001 * k] for k in range(10)])
