@@ -335,7 +335,7 @@ def slow_pooling(unit: np.ndarray, weights: np.ndarray, chosen: list[int], steps
             members = [i for i in range(len(unit)) if group[i] == j]
             if medoids:
                 cost = [sum(weights[i] * ((unit[i] - unit[m]) ** 2).sum() for i in members) for m in members]
-                chosen[j] = members[int(np.argmin(cost))]
+                chosen[j] = next(m for m, c in zip(members, cost, strict=True) if c <= min(cost) * (1 + 1e-9) + 1e-15)
                 centres[j] = unit[chosen[j]]
             else:
                 centres[j] = sum(weights[i] * unit[i] for i in members) / sum(weights[i] for i in members)
@@ -368,6 +368,15 @@ def test_token_pooling_is_lloyd(rows: int, cols: int, seed: int, weighted: bool,
             alone = (grid.source_map == slot).sum() == 1
             expected = vectors[index] if alone else centre / np.linalg.norm(centre)
             assert np.allclose(grid.dense()[slot], expected, atol=1e-6)
+
+
+def test_of_a_pair_the_first_is_the_medoid() -> None:
+    """Both are equally near to their mean; rounding must not choose."""
+    frame = TokenFrame(1, 2, PATCH)
+    for seed in range(200):
+        candidates = make(frame, seed)
+        for pruner in (WardPooling(), BipartiteMerging(), TokenPooling(), TokenPooling(centres="means")):
+            assert pruner.select(candidates).grid.index.tolist() == [0], name_of(pruner)
 
 
 @pytest.mark.parametrize("distinct", [3, 10**6])
