@@ -23,6 +23,8 @@ BLOCK = 32
 """Tokens a side of a block: 512 px at patch 16, the unit of item edges."""
 MAX_BLOCK = 64  # 4096 tokens: 67 MB of distances
 
+ROUNDING = 1e-9
+
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
@@ -118,9 +120,12 @@ def medoids(points: Floats, group: Ints, centres: Floats) -> Ints:
     """The member of each group nearest to its centre, the first of equals: int64 [count].
 
     For (weighted) means as centres that is the (weighted) medoid in squared distance, as sum_i w_i |x_i - x_m|**2 =
-    const + (sum_i w_i) |x_m - mean|**2.
+    const + (sum_i w_i) |x_m - mean|**2. The two members of a pair are equally near to their mean, always: distances
+    that differ by no more than rounding count as equal, else rounding would choose.
     """
     distance = np.square(points - centres[group]).sum(axis=1)
-    order = np.lexsort((np.arange(len(points)), distance, group))
-    first = np.flatnonzero(np.diff(group[order], prepend=-1))
-    return order[first]
+    least = np.full(len(centres), np.inf)
+    np.minimum.at(least, group, distance)
+    nearest = np.flatnonzero(distance <= least[group] * (1 + ROUNDING) + ROUNDING**2)
+    _, first = np.unique(group[nearest], return_index=True)
+    return nearest[first]
