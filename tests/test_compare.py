@@ -93,6 +93,7 @@ def test_runs_have_names_of_their_own_and_unknown_ones_are_refused(tmp_path: Pat
         plan_runs(["nosuch"], [["mit-b0"]], [0], budget(tmp_path))
 
 
+@pytest.mark.timeout(1200)
 def test_a_comparison_runs_resumes_and_prints_its_table(tmp_path: Path) -> None:
     write_scenes(tmp_path / "train", 2, 5, 96, 0.3)
     write_scenes(tmp_path / "held", 1, 6, 96, 0.3)
