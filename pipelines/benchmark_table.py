@@ -94,7 +94,9 @@ def draw_curves(results: Sequence[dict[str, Any]]) -> bytes:
 
     panels: dict[str, dict[str, list[Any]]] = {}
     for one in results:
-        panels.setdefault(" + ".join(one["encoders"]), {}).setdefault(one["strategy"], []).append(one["curve"])
+        strategies = panels.setdefault(" + ".join(one["encoders"]), {})
+        if one["curve"]:  # a run that is shorter than the logging interval has none
+            strategies.setdefault(one["strategy"], []).append(one["curve"])
     figure = Figure(figsize=(1 + 6 * len(panels), 4.5), layout="constrained")
     for axes, (encoders, strategies) in zip(
         figure.subplots(1, len(panels), squeeze=False)[0], panels.items(), strict=True
@@ -104,7 +106,8 @@ def draw_curves(results: Sequence[dict[str, Any]]) -> bytes:
             steps, losses = np.array([curve[:shared] for curve in curves]).mean(axis=0).T
             axes.plot(steps, losses, label=strategy, color=f"C{k % 10}", linestyle="-" if k < 10 else "--")
         axes.set(xlabel="step", ylabel="training loss", title=encoders)
-        axes.legend(fontsize=8, ncols=2)
+        if strategies:
+            axes.legend(fontsize=8, ncols=2)
     out = BytesIO()
     figure.savefig(out, format="png", dpi=110)
     return out.getvalue()

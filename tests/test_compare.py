@@ -13,7 +13,7 @@ from click.testing import CliRunner
 from gridscribe.cli.compare import command
 from gridscribe.errors import GridscribeError, UsageError
 from gridscribe.ingest.scenes import write_scenes
-from gridscribe.pipelines.benchmark_table import is_flat, markdown, summarise
+from gridscribe.pipelines.benchmark_table import draw_curves, is_flat, markdown, summarise
 from gridscribe.pipelines.compare import Budget, Run, compare, plan_runs
 
 
@@ -56,6 +56,12 @@ def test_rows_are_means_with_their_spread_best_first() -> None:
     assert "small budget" not in text
 
 
+def test_runs_too_short_to_be_logged_are_drawn_without_a_curve() -> None:
+    short = {**result("rgb", 0, 0.5), "curve": []}
+    for results in ([short], [short, result("timf", 0, 0.7)]):
+        assert draw_curves(results).startswith(b"\x89PNG")
+
+
 def test_a_class_that_no_image_shows_has_no_mean() -> None:
     one = result("rgb", 0, 0.5)
     one["metrics"]["iou"]["water"] = None
@@ -93,7 +99,6 @@ def test_runs_have_names_of_their_own_and_unknown_ones_are_refused(tmp_path: Pat
         plan_runs(["nosuch"], [["mit-b0"]], [0], budget(tmp_path))
 
 
-@pytest.mark.timeout(1200)
 def test_a_comparison_runs_resumes_and_prints_its_table(tmp_path: Path) -> None:
     write_scenes(tmp_path / "train", 2, 5, 96, 0.3)
     write_scenes(tmp_path / "held", 1, 6, 96, 0.3)

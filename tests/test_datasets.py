@@ -669,7 +669,7 @@ def test_scores_leave_out_what_the_benchmark_leaves_out(tmp_path: Path) -> None:
     write_vaihingen(tmp_path, 1, blocks(0, 6))
     images = find_labelled("isprs", tmp_path, "train", area="vaihingen", metres_per_level=0.1, tiles=["1"])
     scores = score(lambda scene: np.where(scene.labels == 5, 0, scene.labels).astype(np.uint8), images, ISPRS.classes)
-    assert scores.ignored_in_mean == (5,)
+    assert scores.legend.ignored_in_mean == (5,)
     assert scores.iou[5] == 0
     assert scores.miou_without_other == pytest.approx(scores.iou[:5].mean())
     with pytest.raises(UsageError, match="cannot be scored on labels of"):
@@ -759,10 +759,10 @@ def test_a_gamus_folder_is_trained_and_scored_on(tmp_path: Path) -> None:
             "package.stride": 48,
         },
     )
-    assert package.training["scenes"] == 2
+    assert package.training["data"]["images"] == 2
     scores = evaluate(package, find_labelled("gamus", tmp_path / "gamus", "test"), engine_name="torch")
     assert scores.confusion.sum() == 128**2
-    assert scores.names == GAMUS.classes
+    assert scores.legend.classes == GAMUS.classes
 
 
 def test_errors_of_data_are_the_programs_own(tmp_path: Path) -> None:
