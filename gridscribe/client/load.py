@@ -16,7 +16,7 @@ from gridscribe.canonical import sha256
 from gridscribe.client.index import ImageIndex, ProductInfo
 from gridscribe.commits import Commit, ObjectRecord, committed_items, read_commit
 from gridscribe.errors import LayoutError, MissingObjectError
-from gridscribe.layout import CATALOG_IMAGES, parse_product_key
+from gridscribe.layout import CATALOG_IMAGES, is_regions_item, parse_product_key
 from gridscribe.products import read_product
 from gridscribe.store import Store, concurrently
 from gridscribe.tables import images_schema, read_table
@@ -51,7 +51,7 @@ def load_images(store: Store, product: str) -> pa.Table:
     """The committed rows of a product: `item`, and the columns of the images table but `parent`."""
     import pyarrow as pa
 
-    items = committed_items(store, product)
+    items = {item for item in committed_items(store, product) if not is_regions_item(item)}
     cached = _catalogue(store, product)
     known = set(cached["item"].unique().to_pylist())
     if not known <= items:
