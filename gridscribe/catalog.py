@@ -71,6 +71,7 @@ def catalog_schema() -> pa.Schema:
 def images_of(store: Store, product: str, commits: Iterable[Commit]) -> pa.Table:
     """The images tables of `commits` as one, with the columns of `catalog_schema`, ordered by image, page and box.
 
+    Commits of regions have none and are passed over.
     Where items overlap (the same image committed whole and in parts, or in two bundles), a box inside another is
     left out. One get per commit, several at once.
     """
@@ -85,7 +86,7 @@ def images_of(store: Store, product: str, commits: Iterable[Commit]) -> pa.Table
             table = table.append_column(name, pa.repeat(pa.scalar(value), len(table)))
         return table
 
-    tables = list(concurrently(read, commits))
+    tables = list(concurrently(read, (commit for commit in commits if not layout.is_regions_item(commit.item))))
     if not tables:
         return catalog_schema().empty_table()
     table = pa.concat_tables(tables).combine_chunks()

@@ -4,8 +4,9 @@ A query needs the header, which lies in the first few kilobytes, and the block t
 requests, and one where the file is small. GDAL would do the same behind settings of the whole process; here every
 request goes through the `Store` and may be made from any thread.
 
-Read are little-endian TIFF and BigTIFF of one tiled band of 8- or 16-bit integers, stored plain or with ZSTD, with or
-without horizontal differences: everything that gridscribe writes. Anything else raises `LayoutError` saying what it is.
+Read are little-endian TIFF and BigTIFF of one tiled band of integers (8 or 16 bits, or 32 or 64 unsigned), stored plain
+or with ZSTD, with or without horizontal differences: everything that gridscribe writes. Anything else raises
+`LayoutError` saying what it is.
 """
 
 from __future__ import annotations
@@ -114,7 +115,9 @@ def read_header(read: Read, name: str) -> CogHeader:
     compression = head.number(fields, Tag.COMPRESSION, 1)
     predictor = head.number(fields, Tag.PREDICTOR, 1)
     bits, sample = head.number(fields, Tag.BITS_PER_SAMPLE, 1), head.number(fields, Tag.SAMPLE_FORMAT, 1)
-    dtype = {(8, 1): "u1", (8, 2): "i1", (16, 1): "<u2", (16, 2): "<i2"}.get((bits, sample))
+    dtype = {(8, 1): "u1", (8, 2): "i1", (16, 1): "<u2", (16, 2): "<i2", (32, 1): "<u4", (64, 1): "<u8"}.get(
+        (bits, sample)
+    )
     for what, value, good in (
         ("bands", head.number(fields, Tag.SAMPLES_PER_PIXEL, 1), (1,)),
         ("compression", compression, (UNCOMPRESSED, ZSTD)),

@@ -52,19 +52,20 @@ class Commit:
     images: tuple[dict[str, Any], ...] = ()
     """A dict per image: `image`, `window` ([row, col, height, width]), keys `mask`, `confidence`, `height` ..."""
     statistics: dict[str, Any] = field(default_factory=dict)
+    regions: tuple[dict[str, Any], ...] = ()
+    """Of an item of regions, which has no `images`: a dict per image, `image`, `window` and the raster's key `regions`."""
 
     def to_bytes(self) -> bytes:
         """Canonical JSON; equal commits have equal bytes."""
-        return canonical_json(
-            {
-                "schema": SCHEMA,
-                "product": self.product,
-                "item": self.item,
-                "objects": [record.to_json() for record in sorted(self.objects, key=lambda record: record.key)],
-                "images": list(self.images),
-                "statistics": self.statistics,
-            }
-        )
+        value = {
+            "schema": SCHEMA,
+            "product": self.product,
+            "item": self.item,
+            "objects": [record.to_json() for record in sorted(self.objects, key=lambda record: record.key)],
+            "images": list(self.images),
+            "statistics": self.statistics,
+        }
+        return canonical_json({**value, "regions": list(self.regions)} if self.regions else value)
 
     @classmethod
     def from_bytes(cls, data: bytes, key: str) -> Commit:
@@ -74,6 +75,7 @@ class Commit:
             schema, product, item = value["schema"], value["product"], value["item"]
             objects = tuple(ObjectRecord(o["key"], o["size"], o["sha256"]) for o in value["objects"])
             images, statistics = tuple(value["images"]), value["statistics"]
+            regions = tuple(value.get("regions", ()))
         except (ValueError, KeyError, TypeError) as error:
             raise LayoutError(
                 f"{key} is damaged ({len(data)} bytes, {type(error).__name__}: {error}): remove it and run the job "
@@ -83,7 +85,7 @@ class Commit:
             raise LayoutError(f"{key} has commit schema {schema}, this program reads {SCHEMA}: update gridscribe")
         if (product, item) != parse_commit_key(key):
             raise LayoutError(f"{key} is the commit of item {item!r} of product {product!r}: it was moved or copied")
-        return cls(product, item, objects, images, statistics)
+        return cls(product, item, objects, images, statistics, regions)
 
 
 def put_objects(store: Store, objects: Mapping[str, bytes | Path]) -> list[ObjectRecord]:

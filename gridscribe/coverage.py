@@ -45,6 +45,20 @@ class Coverage:
         return bool(cells.all())
 
 
+class RegionCoverage:
+    """Of which boxes of which images the regions are committed under a product."""
+
+    def __init__(self, commits: Iterable[Commit]) -> None:
+        self._boxes: dict[str, list[Window]] = {}
+        for commit in commits:
+            for entry in commit.regions:
+                self._boxes.setdefault(entry["image"], []).append(Window(*entry["window"]))
+
+    def covers(self, image: str, box: Window) -> bool:
+        """Whether one committed box holds all of `box`: what boxes beside each other have cut apart is not the same."""
+        return any(have.contains(box) for have in self._boxes.get(image, ()))
+
+
 def coverage_of(commits: Iterable[Commit]) -> Coverage:
     """Which pixels of which images the commits hold."""
     coverage = Coverage()

@@ -1,4 +1,4 @@
-"""One image's mask as a file of its own: a single COG, or the areas of its classes as polygons."""
+"""One image's mask as a file of its own: a single COG, or its regions (else the areas of its classes) as polygons."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from gridscribe.client.index import ImageIndex
 from gridscribe.client.objects import ObjectsBackend
+from gridscribe.client.regions import region_rows
 from gridscribe.client.stored import stored_window
 from gridscribe.client.tiles import TileReader
 from gridscribe.errors import UsageError
@@ -70,10 +71,11 @@ class _Whole:
 def export(store: Store, image: str, format: str, out: Path, *, product: str | None = None) -> Exported:  # noqa: A002
     """Write the mask of `image` (an id, the beginning of one, or a source) to the new file `out`.
 
-    `cog`: a Cloud Optimized GeoTIFF of the whole image, its parts joined. `gpkg`, `fgb`, `parquet`: a polygon for each
-    connected area of a class, in the image's CRS (pixels, x = column and y = row, where it is not georeferenced), with
-    `class_id`, `class_name`, `area_px` and `area_m2` (on the ground; null where not georeferenced); areas are cut on a lattice of
-    8192 px, so that memory does not grow with the image. `parquet` is GeoParquet 1.1.
+    `cog`: a Cloud Optimized GeoTIFF of the whole image, its parts joined. `gpkg`, `fgb`, `parquet`: polygons in the image's CRS
+    (pixels, x = column and y = row, where it is not georeferenced): its regions, where they are committed, with `region_id`,
+    `class_id`, `class_name`, `confidence`, `area_px`, `area_m2`, `height_mean` and `height_p95`; else every connected area of a
+    class, cut on a lattice of 8192 px, with `class_id`, `class_name`, `area_px` and `area_m2` (on the ground; null where not
+    georeferenced). Memory does not grow with the image. `parquet` is GeoParquet 1.1.
 
     The file appears whole or not at all. Raises `UsageError` for an unknown format or an `out` that exists, `QueryError` for
     an unknown image or product.
@@ -95,7 +97,7 @@ def export(store: Store, image: str, format: str, out: Path, *, product: str | N
         if format == "cog":
             _cog(store, whole, scratch)
         else:
-            features = _polygons(whole, format, scratch)
+            features = _polygons(store, whole, format, scratch)
         scratch.replace(out)
     complete = sum(int(index.boxes[box, 2] * index.boxes[box, 3]) for box in whole.boxes) >= whole.grid.window.area
     return Exported(out, index.ids[whole.image], index.product.id, features, complete)
@@ -123,28 +125,35 @@ def _cog(store: Store, whole: _Whole, path: Path) -> None:
     writer.save(path)
 
 
-def _polygons(whole: _Whole, format: str, path: Path) -> int:  # noqa: A002
+def _polygons(store: Store, whole: _Whole, format: str, path: Path) -> int:  # noqa: A002
     """Write polygons batch by batch and return their number."""
     import pyarrow as pa
 
-    from gridscribe.polygons import SCHEMA, geo_schema, polygon_batches
+    from gridscribe.polygons import REGION_SCHEMA, SCHEMA, geo_schema, polygon_batches, region_batches
 
+    index = whole.index
+    if index.regions.covers(whole.image, (Window(*index.boxes[box].tolist()) for box in whole.boxes)):
+        schema = REGION_SCHEMA
+        found = region_batches(whole.grid, region_rows(store, index, {index.ids[whole.image]}))
+    else:
+        schema = SCHEMA
+        found = polygon_batches(whole.grid, whole.read, index.product.classes)
     count = 0
 
     def batches() -> Iterator[pa.RecordBatch]:
         nonlocal count
-        for batch in polygon_batches(whole.grid, whole.read, whole.index.product.classes):
+        for batch in found:
             count += batch.num_rows
             yield batch
 
     if format == "parquet":
         import pyarrow.parquet as pq
 
-        with pq.ParquetWriter(path, geo_schema(whole.grid.crs), compression="zstd") as writer:
+        with pq.ParquetWriter(path, geo_schema(schema, whole.grid.crs), compression="zstd") as writer:
             for batch in batches():
                 writer.write_batch(batch)
         return count
-    _write_vector(pa.RecordBatchReader.from_batches(SCHEMA, batches()), DRIVERS[format], path, whole.grid.crs)
+    _write_vector(pa.RecordBatchReader.from_batches(schema, batches()), DRIVERS[format], path, whole.grid.crs)
     return count
 
 

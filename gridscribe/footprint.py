@@ -40,10 +40,19 @@ def footprint(grid: Grid) -> Polygon | MultiPolygon | None:
     if not grid.georeferenced:
         return None
     ring, step = _ring(grid)
+    return ring_on_earth(ring, grid, step / 8)
+
+
+def ring_on_earth(ring: NDArray[np.float64], grid: Grid, tolerance: float = 0.0) -> Polygon | MultiPolygon:
+    """What a closed ring float64 [n, 2] of longitudes and latitudes in the image encloses, split and closed as a footprint is.
+
+    Neighbouring points must be less than 180 degrees of longitude apart, the shorter way. `tolerance` (degrees) is that of the
+    simplification. Raises `RefusedError` where it encloses no area.
+    """
     unwrapped, turns = _unwrap(ring)
     if turns:
         unwrapped = _close_over_pole(unwrapped, grid)
-    return _cut(unwrapped, step / 8, grid)
+    return _cut(unwrapped, tolerance, grid)
 
 
 def footprint_wkb(grid: Grid) -> bytes | None:

@@ -22,6 +22,8 @@ COLLECTION = f"{CATALOG}/collection.json"
 CATALOG_IMAGES = f"{CATALOG}/images.parquet"
 
 RASTER_KINDS = ("mask", "confidence", "height")
+REGIONS_ITEM = "regions-"
+"""What ids of items of regions begin with, so that a listing tells their commits from those of masks."""
 
 _NAME = re.compile(r"([A-Za-z0-9][A-Za-z0-9_-]*)((?:\.[A-Za-z0-9-]+)*)\.([a-z0-9]+)")
 _DIGEST = re.compile(r"[0-9a-f]{16}")
@@ -72,9 +74,20 @@ def regions_key(product: str, item: str) -> str:
     return f"{product_prefix(product)}/regions/{check_id(item, 'item')}.parquet"
 
 
-def region_raster_key(product: str, image: str) -> str:
-    """`products/<product>/regions/<image>.regions.tif`: the region at each pixel."""
-    return f"{product_prefix(product)}/regions/{check_id(image, 'image')}.regions.tif"
+def region_raster_key(product: str, image: str, item: str | None = None) -> str:
+    """`products/<product>/regions/<image>.regions.tif`: the region at each pixel.
+
+    With `item`, of a box of the image (an area of interest): `regions/<image>/<item>.regions.tif`.
+    """
+    stem = f"{product_prefix(product)}/regions/{check_id(image, 'image')}"
+    if item is not None:
+        stem = f"{stem}/{check_id(item, 'item')}"
+    return f"{stem}.regions.tif"
+
+
+def is_regions_item(item: str) -> bool:
+    """Whether an item's id is that of regions; ids of masks are hex digits alone."""
+    return item.startswith(REGIONS_ITEM)
 
 
 def raster_key(product: str, image: str, kind: str = "mask", item: str | None = None) -> str:
@@ -171,7 +184,7 @@ class ProductKey:
     id: str
     """The item's or image's id (first part of the file name); "product" for `product.json`."""
     folder: str | None
-    """The image's id where the object is a part of an image (`masks/<image>/<item>.tif`)."""
+    """The image's id where the object is a part of an image (`masks/<image>/<item>.tif`; `regions/` likewise)."""
     kind: str
     """The suffixes between id and extension without digest: "", "confidence", "height", "regions" ..."""
     digest: str | None
@@ -184,7 +197,9 @@ def parse_product_key(key: str) -> ProductKey:
     parts = key.split("/")
     if len(parts) not in (3, 4, 5) or parts[0] != PRODUCTS or not ID.fullmatch(parts[1]):
         raise LayoutError(f"{key!r} is not a product's object: expected products/<product>/...")
-    rooms = {3: ("",), 4: ("commits", "images", "masks", "regions", "tokens", "pages"), 5: ("masks",)}[len(parts)]
+    rooms = {3: ("",), 4: ("commits", "images", "masks", "regions", "tokens", "pages"), 5: ("masks", "regions")}[
+        len(parts)
+    ]
     room = parts[2] if len(parts) > 3 else ""
     folder = parts[3] if len(parts) == 5 else None
     match = _NAME.fullmatch(parts[-1])

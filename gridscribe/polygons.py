@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import numpy as np
@@ -12,6 +12,7 @@ import shapely
 from numpy.typing import NDArray
 
 from gridscribe.client.places import LONLAT, grid_xy, parse_crs, transform
+from gridscribe.regions import ROW_GROUP
 from gridscribe.values import Grid, Window
 
 LAYER = "classes"
@@ -30,14 +31,25 @@ SCHEMA = pa.schema(
         pa.field("geometry", pa.binary(), nullable=False),
     ]
 )
+REGION_SCHEMA = pa.schema(
+    [
+        pa.field("region_id", pa.string(), nullable=False),
+        *(SCHEMA.field(name) for name in ("class_id", "class_name")),
+        pa.field("confidence", pa.float32()),
+        *(SCHEMA.field(name) for name in ("area_px", "area_m2")),
+        pa.field("height_mean", pa.float32()),
+        pa.field("height_p95", pa.float32()),
+        SCHEMA.field("geometry"),
+    ]
+)
 
 
-def geo_schema(crs: str | None) -> pa.Schema:
-    """`SCHEMA` with GeoParquet 1.1 metadata; `crs` null for pixels."""
+def geo_schema(schema: pa.Schema, crs: str | None) -> pa.Schema:
+    """`schema` with GeoParquet 1.1 metadata; `crs` null for pixels."""
     system = None if crs is None else json.loads(parse_crs(crs).to_json())
     column = {"encoding": "WKB", "geometry_types": ["Polygon"], "crs": system, "orientation": "counterclockwise"}
     geo = {"version": "1.1.0", "primary_column": "geometry", "columns": {"geometry": column}}
-    return SCHEMA.with_metadata({"geo": json.dumps(geo, sort_keys=True)})
+    return schema.with_metadata({"geo": json.dumps(geo, sort_keys=True)})
 
 
 def polygon_batches(
@@ -62,6 +74,18 @@ def polygon_batches(
         names = [classes[value] for value in values.tolist()]
         columns = [values, names, areas, pa.array(ground, mask=np.isnan(ground)), shapely.to_wkb(shapes, byte_order=1)]
         yield pa.record_batch(columns, schema=SCHEMA)
+
+
+def region_batches(grid: Grid, tables: Iterable[pa.Table]) -> Iterator[pa.RecordBatch]:
+    """Rows of regions tables of the image on `grid` as batches of `REGION_SCHEMA`: outlines from pixels into the image's CRS."""
+    for table in tables:
+        for rows in table.to_batches(max_chunksize=ROW_GROUP):
+            shapes = shapely.from_wkb(rows.column("geometry_px").to_numpy(zero_copy_only=False))
+            if grid.transform is not None:
+                shapes = shapely.transform(shapes, lambda xy: np.stack(grid_xy(grid, xy[:, 1], xy[:, 0]), axis=1))
+            outlines = pa.array(shapely.to_wkb(shapely.orient_polygons(shapes), byte_order=1), pa.binary())
+            columns = [rows.column(name) for name in REGION_SCHEMA.names[:-1]]
+            yield pa.record_batch([*columns, outlines], schema=REGION_SCHEMA)
 
 
 def pixel_ground_area(grid: Grid, row: NDArray[np.float64], col: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from gridscribe.commits import read_commits
-from gridscribe.coverage import coverage_of
+from gridscribe.coverage import RegionCoverage, coverage_of
 from gridscribe.errors import MissingObjectError
 from gridscribe.layout import commit_prefix, parse_commit_key
 from gridscribe.manifest import list_jobs, read_failures, read_manifest, read_plan
@@ -24,6 +24,7 @@ class JobStatus:
     """"done" (every input accounted for), or "open" (running, stopped or killed: the store cannot tell which)."""
     images: int
     done: int
+    """Images with all that the job makes of them: masks, and regions unless it leaves them out."""
     failed: int
     left: int
     skipped: int
@@ -63,8 +64,12 @@ def _status(store: Store, job: str) -> JobStatus:
         areas = [Window(*image["window"]).area for image in commit.images if image["image"] in boxes]
         if areas and commit.item in times:
             stamps.append((times[commit.item], sum(areas)))
-    coverage = coverage_of(commits)
-    finished = {image for image, box in boxes.items() if coverage.covers(image, box)}
+    coverage, regions = coverage_of(commits), RegionCoverage(commits) if details.get("regions") else None
+    finished = {
+        image
+        for image, box in boxes.items()
+        if coverage.covers(image, box) and (regions is None or regions.covers(image, box))
+    }
     failures = {records[-1]["image"] for records in read_failures(store, job).values()}
     manifest = read_manifest(store, job)
     done, failed = len(finished), len(failures - finished)

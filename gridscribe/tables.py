@@ -132,17 +132,19 @@ def images_schema() -> pa.Schema:
     return pa.schema(columns, metadata=geo_metadata("footprint"))
 
 
-def geo_metadata(column: str, covering: str | None = None) -> dict[str, str]:
+def geo_metadata(column: str, covering: str | None = None, pixels: str | None = None) -> dict[str, str]:
     """GeoParquet 1.1 file metadata for one WKB column in OGC:CRS84 (the default, so it is not spelt out).
 
-    `covering` names a struct column of xmin, ymin, xmax, ymax that bounds each geometry.
+    `covering` names a struct column of xmin, ymin, xmax, ymax that bounds each geometry; `pixels` a second WKB column, of
+    polygons in no CRS.
     """
     entry: dict[str, Any] = {"encoding": "WKB", "geometry_types": ["MultiPolygon", "Polygon"]}
     if covering is not None:
         entry["covering"] = {"bbox": {corner: [covering, corner] for corner in ("xmin", "ymin", "xmax", "ymax")}}
-    return {
-        "geo": json.dumps({"version": "1.1.0", "primary_column": column, "columns": {column: entry}}, sort_keys=True)
-    }
+    columns = {column: entry}
+    if pixels is not None:
+        columns[pixels] = {"encoding": "WKB", "geometry_types": ["Polygon"], "crs": None}
+    return {"geo": json.dumps({"version": "1.1.0", "primary_column": column, "columns": columns}, sort_keys=True)}
 
 
 def images_table(rows: Iterable[ImageRow]) -> pa.Table:

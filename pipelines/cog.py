@@ -62,6 +62,8 @@ MASK = RasterKind("mask", "uint8", 255, 1)
 CONFIDENCE = RasterKind("confidence", "uint8", 255, 2, scale=1 / 254)
 HEIGHT = RasterKind("height", "int16", -32768, 2, scale=0.01, unit="m")
 KINDS = {kind.name: kind for kind in (MASK, CONFIDENCE, HEIGHT)}
+REGIONS = RasterKind("regions", "uint32", 0, 1)
+"""Labels as masks are, but they belong to an image and not to an item, and stand beside their table."""
 
 
 class CogWriter:

@@ -25,6 +25,7 @@ from gridscribe.pipelines.items import Item
 from gridscribe.pipelines.lattice import Lattice
 from gridscribe.pipelines.raster import PipelineSpec
 from gridscribe.pipelines.reading import WindowPlan
+from gridscribe.pipelines.region_items import RegionItem, region_items
 from gridscribe.pipelines.scale import work_grid
 from gridscribe.products import product_id
 from gridscribe.values import Window
@@ -61,8 +62,16 @@ class RasterPlan:
             engine=self.engine,
             windows=self.windows,
             time_limit=self.config.time_limit,
+            regions=self.config.regions,
             environment=engine_environment(self.engine),
         )
+
+    @property
+    def region_items(self) -> list[RegionItem]:
+        """The items of regions, in order of the images; none where the job leaves regions out."""
+        if self.config.regions is None:
+            return []
+        return region_items(self.images, self.boxes, self.config.bundle_pixels)
 
     @property
     def without_height(self) -> int:
@@ -120,6 +129,7 @@ def plan_raster(
                 "product": product,
                 "items": [item.id for item in items],
                 "accounts": [[account.source, account.state] for account in accounts],
+                "regions": config.regions is not None,  # another request, though the product is the same
             }
         )
     )[:16]

@@ -1,4 +1,4 @@
-"""The raster pipeline: one item in, committed objects out.
+"""The raster pipeline: one item in, committed objects out; masks first, then regions of images whose masks are committed.
 
 What lies in memory is a band of the item, whatever the size of the image (see `predict_item`).
 """
@@ -17,10 +17,13 @@ from gridscribe.commits import Commit, ObjectRecord, commit_item, put_objects
 from gridscribe.errors import InputError, ModelError
 from gridscribe.models.engines import EngineSpec, SharedEngine, open_engine
 from gridscribe.models.package import ModelPackage, load_package
+from gridscribe.pipelines.config import RegionOptions
 from gridscribe.pipelines.items import Item, Part
 from gridscribe.pipelines.predicted import predict_item
 from gridscribe.pipelines.reading import Broken, WindowPlan
 from gridscribe.pipelines.receipts import Receipt
+from gridscribe.pipelines.region_items import RegionItem, Work
+from gridscribe.pipelines.regions.stage import RegionStage
 from gridscribe.pipelines.rows import image_row
 from gridscribe.pipelines.stages import Deadline
 from gridscribe.pipelines.writing import PartFiles
@@ -39,6 +42,8 @@ class PipelineSpec:
     engine: EngineSpec
     windows: WindowPlan
     time_limit: float
+    regions: RegionOptions | None = None
+    """None where no item of regions will come."""
     environment: dict[str, str] = field(default_factory=dict)
     """Variables that the worker's process must start with (the allocator's settings where torch runs on CPU)."""
 
@@ -63,19 +68,28 @@ class RasterPipeline:
         self._store = open_store(spec.output)
         # pyarrow imports what it needs (pandas, where installed) at its first table: at start, not in an item
         write_images(())
+        self._regions = (
+            None
+            if spec.regions is None
+            else RegionStage(self._store, spec.product, self._package.classes, spec.regions)
+        )
 
     @property
     def package(self) -> ModelPackage:
         """The model package in use."""
         return self._package
 
-    def process(self, item: Item, deadline: Deadline) -> Receipt:
-        """Work on `item` and commit it; returns a receipt.
+    def process(self, item: Work, deadline: Deadline) -> Receipt:
+        """Work on `item` and commit it; returns a receipt. Items of regions: see `RegionStage.process`.
 
         If all parts succeed the item is committed as one. If an input fails, the good parts are committed as items of
         their own and the failures are named in the receipt. Raises `ItemTimeoutError`, `CancelledError` or `StoreError`;
         then nothing of the item is committed.
         """
+        if isinstance(item, RegionItem):
+            if self._regions is None:
+                raise AssertionError("an item of regions came to a pipeline that makes none")
+            return self._regions.process(item, deadline)
         started = time.perf_counter()
         scratch = Path(tempfile.mkdtemp(prefix="gridscribe-item-"))
         try:

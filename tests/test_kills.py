@@ -18,6 +18,7 @@ import pytest
 
 from tests.tiny import tiny_package, tree_bytes, write_pair
 
+MASKS = 30  # commits of masks: 24 small images, and six boxes of the wide one; 25 of regions come after them
 OPTIONS = ["--cfg-options", "bundle_pixels=20000", "--cfg-options", "item_size=512"]
 
 
@@ -106,6 +107,7 @@ def kill_all(process: subprocess.Popen[str]) -> None:
 def undisturbed(place: Path) -> dict[str, bytes]:
     result = finish(command(place, place / "plain", "local", 1))
     assert result["counts"] == {"images": 25, "done": 25, "skipped": 0, "failed": 0, "left": 0}
+    assert (result["computed"], result["regions"]) == (MASKS, 25)
     return tree_bytes(place / "plain")
 
 
@@ -129,7 +131,9 @@ def test_a_killed_worker_is_replaced_within_the_run(place: Path, undisturbed: di
     assert tree_bytes(out) == undisturbed
 
 
-@pytest.mark.parametrize(("executor", "after"), [("local", 0), ("local", 4), ("ray", 2)])
+@pytest.mark.parametrize(
+    ("executor", "after"), [("local", 0), ("local", 4), ("ray", 2), ("local", MASKS), ("local", 40), ("ray", 35)]
+)
 def test_a_killed_driver_is_resumed(place: Path, undisturbed: dict[str, bytes], executor: str, after: int) -> None:
     check_driver_kill(place, undisturbed, place / f"driver-{executor}-{after}", executor, after, 0.0)
 
@@ -141,6 +145,7 @@ def check_driver_kill(
     wait_for_commits(out, after, process)
     time.sleep(delay)
     kill_all(process)
+    assert len(commits(out)) < MASKS + 25
     stamps = {path: path.stat().st_mtime_ns for path in out.glob("products/*/commits/*.json")}
     result = finish(command(place, out, executor, 1))
     assert result["counts"]["done"] == 25  # type: ignore[index]
@@ -169,5 +174,5 @@ def test_ctrl_c_stops_cleanly_and_resumes(place: Path, undisturbed: dict[str, by
 def test_kills_at_random_moments(place: Path, undisturbed: dict[str, bytes], number: int) -> None:
     rng = random.Random(number)
     executor = rng.choice(["local", "ray"])
-    after, delay = rng.randrange(24), rng.uniform(0, 0.3)
+    after, delay = rng.randrange(MASKS + 20), rng.uniform(0, 0.1)
     check_driver_kill(place, undisturbed, place / f"soak-{number}", executor, after, delay)

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from gridscribe.errors import GridscribeError, InputError
-from gridscribe.pipelines.items import Item
+from gridscribe.pipelines.region_items import Work
 from gridscribe.pipelines.stages import CancelledError
 from gridscribe.workers.executor import Executor, Outcome
 
@@ -46,7 +46,7 @@ class Tally:
 
 @dataclass(slots=True)
 class _Task:
-    item: Item
+    item: Work
     attempt: int = 1
 
     @property
@@ -55,7 +55,7 @@ class _Task:
 
 
 def drive(
-    items: Iterable[Item],
+    items: Iterable[Work],
     executor: Executor,
     *,
     attempts: int,
@@ -126,7 +126,7 @@ def _fail(task: _Task, records: list[dict[str, Any]], tally: Tally, on_failure: 
         on_failure(failure)
 
 
-def _record(single: Item, error: GridscribeError) -> dict[str, Any]:
+def _record(single: Work, error: GridscribeError) -> dict[str, Any]:
     (part,) = single.parts
     return {
         "item": single.id,

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Protocol
 
-from gridscribe.pipelines.items import Item
 from gridscribe.pipelines.receipts import Receipt
+from gridscribe.pipelines.region_items import Work
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,7 +16,7 @@ class Outcome:
     `lost` says that the worker died or was ended with the item in hand, so that another attempt elsewhere is sensible.
     """
 
-    item: Item
+    item: Work
     receipt: Receipt | None = None
     error: BaseException | None = None
     lost: bool = False
@@ -31,7 +31,7 @@ class Executor(Protocol):
     def takes(self, *, alone: bool) -> bool:
         """Whether `submit` has a place now."""
 
-    def submit(self, item: Item, *, alone: bool) -> None:
+    def submit(self, item: Work, *, alone: bool) -> None:
         """Take an item. With `alone`, nothing else runs beside it in its process (a suspect in a worker's death)."""
 
     def wait(self, timeout: float) -> list[Outcome]:

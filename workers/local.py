@@ -5,8 +5,8 @@ from __future__ import annotations
 import queue
 from concurrent.futures import ThreadPoolExecutor
 
-from gridscribe.pipelines.items import Item
 from gridscribe.pipelines.raster import PipelineSpec, RasterPipeline
+from gridscribe.pipelines.region_items import Work
 from gridscribe.pipelines.stages import Deadline
 from gridscribe.workers.executor import Outcome
 from gridscribe.workers.memory import give_back_free_memory, keep_freed_memory
@@ -37,7 +37,7 @@ class LocalExecutor:
         """See `Executor.takes`."""
         return len(self._deadlines) < self._places
 
-    def submit(self, item: Item, *, alone: bool) -> None:  # noqa: ARG002
+    def submit(self, item: Work, *, alone: bool) -> None:  # noqa: ARG002
         """See `Executor.submit`."""
         deadline = Deadline(self._spec.time_limit)
 

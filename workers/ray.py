@@ -12,8 +12,8 @@ import ray
 from ray.exceptions import ActorDiedError, GetTimeoutError, RayActorError, RayTaskError
 
 from gridscribe.errors import EngineError, GridscribeError, ItemTimeoutError, UsageError, WorkerDiedError
-from gridscribe.pipelines.items import Item
 from gridscribe.pipelines.raster import PipelineSpec, RasterPipeline
+from gridscribe.pipelines.region_items import Work
 from gridscribe.pipelines.stages import Deadline
 from gridscribe.workers.executor import Outcome, Receipt
 from gridscribe.workers.local import OVERLAP
@@ -36,10 +36,10 @@ class RasterWorker:
         """The process id, once the engine stands."""
         return os.getpid()
 
-    def process(self, parts: list[dict[str, Any]]) -> Receipt:
-        """Work on one item (`Item.to_json`)."""
+    def process(self, item: Work) -> Receipt:
+        """Work on one item."""
         try:
-            return self._pipeline.process(Item.from_json(parts), Deadline(self._spec.time_limit))
+            return self._pipeline.process(item, Deadline(self._spec.time_limit))
         finally:
             give_back_free_memory()
 
@@ -56,7 +56,7 @@ class _Worker:
 
 @dataclass(frozen=True, slots=True)
 class _InFlight:
-    item: Item
+    item: Work
     worker: _Worker
     started: float
 
@@ -108,12 +108,12 @@ class RayExecutor:
         """See `Executor.takes`."""
         return any(worker.takes(alone=alone) for worker in self._workers)
 
-    def submit(self, item: Item, *, alone: bool) -> None:
+    def submit(self, item: Work, *, alone: bool) -> None:
         """See `Executor.submit`."""
         worker = min((w for w in self._workers if w.takes(alone=alone)), key=lambda w: w.load)
         worker.load += 1
         worker.exclusive = alone
-        self._flight[worker.actor.process.remote(item.to_json())] = _InFlight(item, worker, time.monotonic())
+        self._flight[worker.actor.process.remote(item)] = _InFlight(item, worker, time.monotonic())
 
     def wait(self, timeout: float) -> list[Outcome]:
         """See `Executor.wait`."""

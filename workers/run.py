@@ -21,9 +21,9 @@ from gridscribe.manifest import inputs_schema, read_failures, write_failure, wri
 from gridscribe.models.engines import SharedEngine, open_engine
 from gridscribe.pipelines.aoi import read_aoi
 from gridscribe.pipelines.config import load_job
-from gridscribe.pipelines.items import Item
 from gridscribe.pipelines.plan import RasterPlan, plan_raster, remaining
 from gridscribe.pipelines.reading import BANDS
+from gridscribe.pipelines.region_items import Work, remaining_regions
 from gridscribe.pipelines.vrts import write_vrts
 from gridscribe.products import write_product
 from gridscribe.progress import Quiet, Reporter
@@ -67,13 +67,15 @@ class RunResult:
     """How many of the done images have no height, which their model can do without; flag `no-height` of the images table."""
     computed: int
     """Images (or boxes of them) committed by this run."""
+    regions: int
+    """Images (or boxes of them) whose regions were committed by this run."""
     windows: int
     nothing_to_do: bool
     stopped: bool
     failures: tuple[dict[str, Any], ...]
     seconds: dict[str, float]
-    """plan; start (workers and engines); work (first item submitted to last item committed); record (views, manifest,
-    catalogue); total."""
+    """plan; start (workers and engines); work (first item submitted to last item committed); regions (the same of items of
+    regions); record (views, manifest, catalogue); total."""
 
     def to_json(self) -> dict[str, Any]:
         """Plain data."""
@@ -112,10 +114,13 @@ def run_job(request: RunRequest, reporter: Reporter | None = None, stop: threadi
     failures = read_failures(store, plan.job)
     given_up = frozenset() if request.retry_failed else frozenset(failures)
     todo = remaining(plan.items, coverage_of(commits.values()), given_up)
+    regions_due = plan.region_items
+    regions_todo = remaining_regions(regions_due, list(commits.values()), given_up)
+    worked = bool(todo or regions_todo)
     clock.append(time.monotonic())
-    tally = Tally()
-    start = work = 0.0
-    if todo:
+    tally, regions_tally = Tally(), Tally()
+    start = work = regions_work = 0.0
+    if worked:
         write_product(store, plan.product_json)
         write_plan(store, plan.job, _plan_details(plan), _plan_table(plan))
         if plan.without_height:
@@ -126,17 +131,25 @@ def run_job(request: RunRequest, reporter: Reporter | None = None, stop: threadi
         try:
             executor.ready()
             start = time.monotonic() - clock[-1]
-            reporter.start(round(sum(item.pixels for item in todo) / MEGA), "megapixels")
-            tally = _drive(plan, todo, executor, store, reporter, stop, failures)
-            work = time.monotonic() - clock[-1] - start
+            if todo:
+                tally = _drive(plan, todo, "megapixels", executor, store, reporter, stop, failures)
+                work = time.monotonic() - clock[-1] - start
+                commits |= {commit.item: commit for commit in read_commits(store, plan.product, known=commits)}
+                regions_todo = remaining_regions(regions_due, list(commits.values()), given_up)
+            if regions_todo and not tally.stopped:
+                what = "megapixels of regions"
+                regions_tally = _drive(plan, regions_todo, what, executor, store, reporter, stop, failures)
+                regions_work = time.monotonic() - clock[-1] - start - work
         finally:
             executor.close()
         commits |= {commit.item: commit for commit in read_commits(store, plan.product, known=commits)}
         failures = read_failures(store, plan.job)
     standing = Standing(plan, list(commits.values()), failures)
     driven = time.monotonic()
-    wrote = _record(standing, store) if not tally.stopped else False
-    seconds = {"plan": clock[1] - clock[0], "start": start, "work": work, "record": time.monotonic() - driven}
+    stopped = tally.stopped or regions_tally.stopped
+    wrote = _record(standing, store) if not stopped else False
+    seconds = {"plan": clock[1] - clock[0], "start": start, "work": work, "regions": regions_work}
+    seconds["record"] = time.monotonic() - driven
     seconds["total"] = time.monotonic() - clock[0]
     return RunResult(
         job=plan.job,
@@ -145,9 +158,10 @@ def run_job(request: RunRequest, reporter: Reporter | None = None, stop: threadi
         counts=standing.counts,
         without_height=standing.without_height,
         computed=tally.images,
+        regions=regions_tally.images,
         windows=tally.windows,
-        nothing_to_do=not todo and not wrote,
-        stopped=tally.stopped,
+        nothing_to_do=not worked and not wrote,
+        stopped=stopped,
         failures=tuple(standing.failed),
         seconds={name: round(value, 3) for name, value in seconds.items()},
     )
@@ -155,7 +169,8 @@ def run_job(request: RunRequest, reporter: Reporter | None = None, stop: threadi
 
 def _drive(
     plan: RasterPlan,
-    todo: list[Item],
+    todo: Sequence[Work],
+    unit: str,
     executor: Executor,
     store: Store,
     reporter: Reporter,
@@ -170,6 +185,7 @@ def _drive(
     def on_done(tally: Tally) -> None:
         reporter.advance(round(tally.pixels / MEGA), f"{tally.images:,} images, {len(tally.failures):,} failed")
 
+    reporter.start(round(sum(item.pixels for item in todo) / MEGA), unit)
     return drive(todo, executor, attempts=plan.config.attempts, stop=stop, on_done=on_done, on_failure=on_failure)
 
 
@@ -209,6 +225,7 @@ def _plan_details(plan: RasterPlan) -> dict[str, Any]:
         "images": len(plan.images),
         "boxes": {image.image_id: plan.boxes[image.image_id].to_list() for image in plan.images},
         "pixels": sum(item.pixels for item in plan.items),
+        "regions": plan.config.regions is not None,
         "accounts": [account.to_json() for account in plan.accounts],
         "planned": datetime.now(UTC).isoformat(timespec="seconds"),
     }
@@ -234,9 +251,9 @@ def dry_run_report(request: RunRequest, reporter: Reporter | None = None) -> dic
     """
     plan = plan_request(request, reporter or Quiet())
     store = open_store(request.output)
-    coverage = coverage_of(read_commits(store, plan.product))
+    commits = list(read_commits(store, plan.product))
     failed = frozenset() if request.retry_failed else frozenset(read_failures(store, plan.job))
-    left = remaining(plan.items, coverage, failed)
+    left = remaining(plan.items, coverage_of(commits), failed)
     windows = plan.window_count(left)
     seconds = _seconds_per_window(plan) if left else 0.0
     return {

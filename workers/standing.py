@@ -6,13 +6,16 @@ from collections.abc import Sequence
 from typing import Any
 
 from gridscribe.commits import Commit
-from gridscribe.coverage import coverage_of
+from gridscribe.coverage import RegionCoverage, coverage_of
 from gridscribe.pipelines.plan import RasterPlan
 from gridscribe.values import Grid
 
 
 class Standing:
-    """The account of a job at one moment."""
+    """The account of a job at one moment.
+
+    An image is done when its masks are committed, and its regions too where the job makes them.
+    """
 
     def __init__(self, plan: RasterPlan, commits: Sequence[Commit], failures: dict[str, list[dict[str, Any]]]) -> None:
         """`failures` holds, by item, the records of its attempts; an image that was committed after all is done."""
@@ -24,6 +27,7 @@ class Standing:
         self.without_height = 0
         """How many of the finished images have no height."""
         self._coverage = coverage_of(commits)
+        self._regions = None if plan.config.regions is None else RegionCoverage(commits)
         items = {image["image"]: commit.item for commit in commits for image in commit.images}
         reasons = {records[-1]["image"]: records[-1] for records in failures.values()}
         for account in plan.accounts:
@@ -55,7 +59,8 @@ class Standing:
         }
 
     def _done(self, image: str) -> bool:
-        return self._coverage.covers(image, self.plan.boxes[image])
+        box = self.plan.boxes[image]
+        return self._coverage.covers(image, box) and (self._regions is None or self._regions.covers(image, box))
 
     def _add(self, source: str, state: str, **columns: str | None) -> None:
         self.counts[state] += 1

@@ -10,3 +10,7 @@ inputs = dict()
 
 # Resolved once, when the job is planned: CUDA -> torch bfloat16, CPU -> OpenVINO.
 engine = dict(name="auto")
+
+# Connected areas of one class over each whole image, as polygons with statistics. `regions=None` leaves them out; a job
+# without them has the same masks, and a later run with them adds them.
+regions = dict(min_pixels=16)  # smaller areas are no regions

@@ -22,13 +22,14 @@ FORMATS = ("cog", "gpkg", "fgb", "parquet")
 @click.option("--product", metavar="ID", help="Which product, where OUTPUT holds several.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON document on stdout.")
 def command(output: str, image: str, format_: str, out: Path | None, product: str | None, as_json: bool) -> None:
-    """Write the mask of one image as a single GeoTIFF, or the areas of its classes as polygons.
+    """Write the mask of one image as a single GeoTIFF, or its regions as polygons.
 
     \b
       gridscribe export out --image tile_12 --format cog --to tile_12.tif
       gridscribe export out --image tile_12 --format gpkg
 
-    Polygons have class_id, class_name, area_px and area_m2, in the CRS of the image.
+    Polygons are in the CRS of the image: its regions with region_id, class, confidence, areas and heights; where regions were
+    not made, every connected area of a class with class_id, class_name, area_px and area_m2.
     """
     from gridscribe.client.objects import ObjectsBackend
     from gridscribe.export import FORMATS as SUFFIXES

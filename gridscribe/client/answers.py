@@ -120,12 +120,19 @@ class Answerer:
             for key in keys:
                 if key is not None:
                     wants.setdefault(key, []).append((down // BLOCK, across // BLOCK))
+        regions = self.index.regions
+        known = np.flatnonzero(located.box >= 0)
+        box = regions.boxes_of(located.image[known], located.row[known], located.col[known])
+        for at, row, col in zip(box.tolist(), located.row[known].tolist(), located.col[known].tolist(), strict=True):
+            if at >= 0:
+                place = (row - int(regions.boxes[at, 0])) // BLOCK, (col - int(regions.boxes[at, 1])) // BLOCK
+                wants.setdefault(regions.keys[at], []).append(place)
         self._tiles.fetch(wants)
 
 
 def _pixels(found: Answers, interval: Interval | None) -> tuple[Pixel, ...]:
     index, at = found.index, found.at
-    confidences, heights = found.stored("confidence"), found.stored("height")
+    confidences, heights, regions = found.stored("confidence"), found.stored("height"), found.regions()
     pixels = []
     for i, image in enumerate(at.image.tolist()):
         status, value = STATUSES[int(found.status[i])], int(found.classes[i])
@@ -135,6 +142,7 @@ def _pixels(found: Answers, interval: Interval | None) -> tuple[Pixel, ...]:
             "coverage": COVERAGE_OF[status],
             "reason": _reason(status, index.ids[image] if image >= 0 else None, index.product.id, interval),
             "height": None if height == HEIGHT_NODATA else height / 100,
+            "region": regions[i],
             "product": index.product.id,
             "model": index.product.model,
         }

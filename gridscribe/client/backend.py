@@ -45,5 +45,10 @@ class Backend(Protocol):
     ) -> tuple[Mask, ...]:
         """One mosaic, or with `every` a mask per image, best first."""
 
+    def regions(
+        self, bbox: tuple[float, float, float, float] | None, class_name: str | None, select: Select
+    ) -> pa.Table:
+        """Rows of the regions that meet the box (west, south, east, north), of one class or all."""
+
     def refresh(self) -> None:
         """Look anew at what is there."""

@@ -81,8 +81,8 @@ class Client:
         """One row per point, in order: `points` is anything like an array [n, 2] of (lon, lat), or (x, y) of `crs`.
 
         Columns are `fields`, by default class_id, class_name, confidence, height, image, item, product, model, coverage
-        and status; row, col, x, y, crs, lon, lat (of the pixel's centre), gsd, datetime and source may be asked for
-        too. `status` is always there: `ok`, or why there is no class. Names and ids are dictionary columns.
+        and status; region, row, col, x, y, crs, lon, lat (of the pixel's centre), gsd, datetime and source may be
+        asked for too. `status` is always there: `ok`, or why there is no class. Names and ids are dictionary columns.
         `("class_name", "confidence")` is the fast path. With `all=True` a row per point and image, best first, after a
         column `point` that counts from 0.
         """
@@ -131,19 +131,46 @@ class Client:
         on another grid are sampled at the centres of its pixels. In longitudes, west > east crosses the antimeridian.
         With `all=True` a mask per image, each on its own grid. `QueryError` where no image meets the box.
         """
-        values = tuple(float(value) for value in bbox)
-        if len(values) != 4 or not np.isfinite(values).all():
-            raise QueryError(f"bbox={list(values)}: expected four finite numbers (west, south, east, north)")
-        west, south, east, north = values
+        west, south, east, north = values = _box(bbox)
         name = _crs(crs)
         if south >= north or (west >= east and not (parse_crs(name).is_geographic and west > east)):
             raise QueryError(f"bbox={list(values)} holds no area: expected west < east and south < north")
         masks = self._backend.mask((west, south, east, north), name, _select(product, datetime), every=all)
         return masks if all else masks[0]
 
+    def regions(
+        self,
+        bbox: Sequence[float] | None = None,
+        class_name: str | None = None,
+        *,
+        datetime: When = None,
+        product: str | None = None,
+    ) -> pa.Table:
+        """The regions that meet a box of longitudes and latitudes (west, south, east, north), as rows of the regions table.
+
+        The columns are those of `gridscribe.regions.regions_schema`, the order that of items and of their tables. West > east
+        crosses the antimeridian; with a box, regions of images that are not georeferenced are left out. Where images
+        overlap, the regions of all are there. Of tables only those are read that may hold an answer, and of large ones only
+        the row groups; what is returned must fit into memory. `QueryError` for a box that is none or a class that is none.
+        """
+        if bbox is None:
+            return self._backend.regions(None, class_name, _select(product, datetime))
+        west, south, east, north = box = _box(bbox)
+        if south >= north or west == east:
+            raise QueryError(f"bbox={list(box)} holds no area: expected west, south, east, north with south < north")
+        return self._backend.regions((west, south, east, north), class_name, _select(product, datetime))
+
     def refresh(self) -> None:
         """Look anew at which products and images there are."""
         self._backend.refresh()
+
+
+def _box(bbox: Sequence[float]) -> tuple[float, float, float, float]:
+    values = tuple(float(value) for value in bbox)
+    if len(values) != 4 or not np.isfinite(values).all():
+        raise QueryError(f"bbox={list(values)}: expected four finite numbers (west, south, east, north)")
+    west, south, east, north = values
+    return west, south, east, north
 
 
 def _crs(crs: Any) -> str:

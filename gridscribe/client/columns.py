@@ -44,6 +44,15 @@ class Answers:
         """Stored values of another kind of raster."""
         return stored_values(self.index, self.tiles, kind, self.at)
 
+    def regions(self) -> list[str | None]:
+        """The id of the region at each answer; None where there is none."""
+        held = np.flatnonzero(self.at.image >= 0)
+        found: list[str | None] = [None] * len(self.at.image)
+        ids = self.index.regions.ids(self.tiles, self.at.image[held], self.at.row[held], self.at.col[held])
+        for place, name in zip(held.tolist(), ids, strict=True):
+            found[place] = name
+        return found
+
 
 def _class_id(found: Answers) -> pa.Array:
     import pyarrow as pa
@@ -143,6 +152,12 @@ def _datetime(found: Answers) -> pa.Array:
     return pa.array(values, mask=values == UNKNOWN_TIME).cast(pa.timestamp("us", tz="UTC"))
 
 
+def _region(found: Answers) -> pa.Array:
+    import pyarrow as pa
+
+    return pa.array(found.regions(), pa.string())
+
+
 Column = Callable[[Answers], Any]
 
 COLUMNS: dict[str, Column] = {
@@ -150,6 +165,7 @@ COLUMNS: dict[str, Column] = {
     "class_name": _class_name,
     "confidence": _confidence,
     "height": _height,
+    "region": _region,
     "image": lambda found: _picked(found.index.ids, found.at.image),
     "item": lambda found: _picked(found.index.items, found.at.box),
     "source": lambda found: _picked(found.index.sources, found.at.image),

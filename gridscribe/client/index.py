@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 from collections import defaultdict
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -11,9 +12,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from gridscribe.client.boxes import Ints, boxes_of
 from gridscribe.client.cells import Cells
 from gridscribe.client.places import LONLAT, Floats, is_geographic, same_crs, transform
+from gridscribe.client.regions import RegionIndex
 from gridscribe.client.when import Interval
+from gridscribe.commits import Commit
 from gridscribe.errors import LayoutError, QueryError
 from gridscribe.values import Grid
 
@@ -25,7 +29,6 @@ POLAR = 89.0
 """Degrees of latitude beyond which longitudes tell images no longer apart."""
 NAMED = 8  # ids that an error lists
 
-Ints = NDArray[np.int64]
 Bools = NDArray[np.bool_]
 Bounds = tuple[float, float, float, float]
 
@@ -53,11 +56,12 @@ class ImageIndex:
     """The committed images of one product and the boxes of them that are committed.
 
     `images` (arrays of one entry per image, in order of id) and `boxes` (one entry per committed box, those of an image together)
-    are read only. Build from a table with the columns of the images table, and `item`.
+    are read only. Build from a table with the columns of the images table, and `item`; `load_regions` gives the commits of
+    regions.
     """
 
-    def __init__(self, product: ProductInfo, table: pa.Table) -> None:
-        self.product = product
+    def __init__(self, product: ProductInfo, table: pa.Table, load_regions: Callable[[], list[Commit]]) -> None:
+        self.product, self._load_regions = product, load_regions
         table = table.filter(table["mask"].is_valid())
         table = table.sort_by([(name, "ascending") for name in ("image", "box_row", "box_col", "item")])
         names = table["image"].to_pylist()
@@ -106,12 +110,33 @@ class ImageIndex:
         west, south, east, north = zip(*known, strict=True)
         return max(min(west), -180.0), max(min(south), -90.0), min(max(east), 180.0), min(max(north), 90.0)
 
-    def _bounds(self, images: list[int]) -> Floats | None:
-        """Longitudes and latitudes of footprints, [n, 4]; None where one is missing."""
+    @cached_property
+    def footprint_bounds(self) -> Floats:
+        """Longitudes and latitudes of each image's footprint, [n, 4]: west, south, east, north; NaN where there is none.
+
+        Of one across the antimeridian they reach from -180 to 180.
+        """
         import shapely
 
-        footprints = [self._footprints[i] for i in images]
-        return None if None in footprints else shapely.bounds(shapely.from_wkb(footprints))
+        return shapely.bounds(shapely.from_wkb(np.array(self._footprints, object))).reshape(-1, 4)
+
+    def near(self, bbox: Bounds) -> set[str]:
+        """The images whose footprint's bounds meet a box of longitudes and latitudes; west > east crosses the antimeridian."""
+        west, south, east, north = self.footprint_bounds.T
+        beside = (west <= bbox[2]) & (east >= bbox[0])
+        across = (west <= bbox[2]) | (east >= bbox[0])
+        meets = (beside if bbox[0] <= bbox[2] else across) & (south <= bbox[3]) & (north >= bbox[1])
+        return {self.ids[i] for i in np.flatnonzero(meets).tolist()}
+
+    def _bounds(self, images: list[int]) -> Floats | None:
+        """Longitudes and latitudes of footprints, [n, 4]; None where one is missing."""
+        bounds = self.footprint_bounds[images]
+        return None if np.isnan(bounds).any() else bounds
+
+    @cached_property
+    def regions(self) -> RegionIndex:
+        """The committed regions; their commits are read when this is first asked for."""
+        return RegionIndex(self.ids, self.shapes, self._load_regions())
 
     def grid(self, image: int) -> Grid:
         """The pixel grid of an image."""
@@ -158,19 +183,7 @@ class ImageIndex:
 
     def boxes_of(self, image: Ints, row: Ints, col: Ints) -> Ints:
         """The committed box that holds each pixel, as an index into `boxes`; -1 where none does."""
-        first, count = self.box_starts[image], self.box_starts[image + 1] - self.box_starts[image]
-        found = np.where(self._inside(first, row, col), first, -1)
-        for step in range(1, int(count.max(initial=1))):
-            open_ = np.flatnonzero((found < 0) & (count > step))
-            if not len(open_):
-                break
-            inside = self._inside(first[open_] + step, row[open_], col[open_])
-            found[open_[inside]] = first[open_[inside]] + step
-        return found
-
-    def _inside(self, box: Ints, row: Ints, col: Ints) -> Bools:
-        top, left, height, width = self.boxes[box].T
-        return (row >= top) & (row < top + height) & (col >= left) & (col < left + width)
+        return boxes_of(self.box_starts, self.boxes, image, row, col)
 
     def resolve(self, image: str) -> int:
         """The image that an id, the only id that begins so, or a source names; else `QueryError` with near ones."""

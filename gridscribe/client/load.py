@@ -10,13 +10,15 @@ their commits; where one that it knows is gone, all are. A stale or missing cata
 from __future__ import annotations
 
 import logging
+from functools import partial
 from typing import TYPE_CHECKING
 
 from gridscribe.canonical import sha256
 from gridscribe.client.index import ImageIndex, ProductInfo
+from gridscribe.client.regions import load_regions
 from gridscribe.commits import Commit, ObjectRecord, committed_items, read_commit
 from gridscribe.errors import LayoutError, MissingObjectError
-from gridscribe.layout import CATALOG_IMAGES, parse_product_key
+from gridscribe.layout import CATALOG_IMAGES, is_regions_item, parse_product_key
 from gridscribe.products import read_product
 from gridscribe.store import Store, concurrently
 from gridscribe.tables import TOKEN_MAPS, as_images_table, images_schema, read_table
@@ -28,8 +30,11 @@ _log = logging.getLogger(__name__)
 
 
 def load_index(store: Store, product: ProductInfo) -> ImageIndex:
-    """The index of one product."""
-    return ImageIndex(product, load_images(store, product.id))
+    """The index of one product. The commits of its regions are read when these are first asked for."""
+    items = committed_items(store, product.id)
+    regions = {item for item in items if is_regions_item(item)}
+    images = load_images(store, product.id, items - regions)
+    return ImageIndex(product, images, partial(load_regions, store, product.id, regions))
 
 
 def load_product(store: Store, product: str) -> ProductInfo | None:
@@ -45,11 +50,10 @@ def load_product(store: Store, product: str) -> ProductInfo | None:
     return ProductInfo(product, model, classes)
 
 
-def load_images(store: Store, product: str) -> pa.Table:
-    """The committed rows of a product: `item`, and the columns of the images table but `TOKEN_MAPS`."""
+def load_images(store: Store, product: str, items: set[str]) -> pa.Table:
+    """The rows of a product's committed `items`: `item`, and the columns of the images table but `TOKEN_MAPS`."""
     import pyarrow as pa
 
-    items = committed_items(store, product)
     cached = _catalogue(store, product)
     known = set(cached["item"].unique().to_pylist())
     if not known <= items:

@@ -15,10 +15,12 @@ from gridscribe.client.index import ImageIndex, ProductInfo
 from gridscribe.client.load import load_index, load_product
 from gridscribe.client.mosaic import Mosaicker
 from gridscribe.client.pixel import Mask, Pixel
+from gridscribe.client.regions import region_rows
 from gridscribe.client.tiles import CACHE_BYTES, TileReader
 from gridscribe.errors import QueryError
 from gridscribe.layout import product_prefix
 from gridscribe.products import list_products
+from gridscribe.regions import regions_schema
 from gridscribe.store import Store, concurrently
 
 if TYPE_CHECKING:
@@ -77,6 +79,25 @@ class ObjectsBackend:
     ) -> tuple[Mask, ...]:
         """See `Backend`."""
         return Mosaicker(self.index(select.product), self._tiles).masks(bbox, crs, select.datetime, every=every)
+
+    def regions(
+        self, bbox: tuple[float, float, float, float] | None, class_name: str | None, select: Select
+    ) -> pa.Table:
+        """See `Backend`."""
+        import pyarrow as pa
+
+        index = self.index(select.product)
+        names = sorted(index.product.classes.values())
+        if class_name is not None and class_name not in names:
+            raise QueryError(f"class {class_name!r} is none of product {index.product.id}: it has {', '.join(names)}")
+        chosen = index.chosen(select.datetime)
+        images = index.ids if chosen is None else [index.ids[i] for i in np.flatnonzero(chosen).tolist()]
+        if bbox is not None:
+            near = index.near(bbox)
+            images = [image for image in images if image in near]
+        return pa.concat_tables(
+            [regions_schema().empty_table(), *region_rows(self.store, index, images, bbox, class_name)]
+        )
 
     def index(self, product: str | None = None) -> ImageIndex:
         """The images of a product; `QueryError` where it is not there, or none is named and there are several."""

@@ -36,8 +36,8 @@ class Pixel:
     """0 to 1, in steps of 1/254: the blended softmax probability of the class."""
     height: float | None = None
     """Metres above ground, in steps of 0.01."""
-    region: None = None
-    """The region that holds the pixel; None while regions are not computed."""
+    region: str | None = None
+    """Id of the region that holds the pixel; None where its area is too small to be one, or regions are not computed."""
     embedding: None = None
     """The embedding of the pixel's region or token; None while there are none."""
     product: str

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, fields
 from functools import cached_property
 from typing import Any
@@ -89,10 +90,21 @@ def stored_values(index: ImageIndex, tiles: TileReader, kind: str, located: Loca
 
 def stored_window(index: ImageIndex, tiles: TileReader, kind: str, image: int, window: Window) -> NDArray[Any]:
     """Stored values of a window of one image, copied block by block; the kind's nodata where it has none."""
-    out = np.full(window.shape, EMPTY[kind])
-    for box in range(int(index.box_starts[image]), int(index.box_starts[image + 1])):
-        held = Window(*index.boxes[box].tolist())
-        inside, key = held.intersection(window), index.keys[kind][box]
+    boxes = range(int(index.box_starts[image]), int(index.box_starts[image + 1]))
+    parts = [(Window(*index.boxes[box].tolist()), index.keys[kind][box]) for box in boxes]
+    return joined_window(tiles, parts, EMPTY[kind], window)
+
+
+def joined_window(
+    tiles: TileReader, parts: Iterable[tuple[Window, str | None]], empty: Any, window: Window
+) -> NDArray[Any]:
+    """A window of an image whose boxes lie in rasters of their own, given as (box, key), copied block by block.
+
+    `empty` (its dtype is the answer's) where no box is; a raster of another size or type raises `LayoutError`.
+    """
+    out = np.full(window.shape, empty)
+    for held, key in parts:
+        inside = held.intersection(window)
         if not inside or key is None:
             continue
         local = Window(inside.row - held.row, inside.col - held.col, inside.height, inside.width)

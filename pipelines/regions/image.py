@@ -1,0 +1,109 @@
+"""The regions of one image: masks in, a raster and rows of a table out."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from itertools import groupby
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from gridscribe.client.stored import EMPTY, joined_window
+from gridscribe.client.tiles import TileReader
+from gridscribe.pipelines.cog import REGIONS, CogWriter
+from gridscribe.pipelines.region_items import RegionPart
+from gridscribe.pipelines.regions.cells import Cell, cell_of
+from gridscribe.pipelines.regions.rows import Group, region_rows
+from gridscribe.pipelines.regions.strips import Strip, settled
+from gridscribe.pipelines.stages import Deadline, ahead
+from gridscribe.regions import CELL, value_dtype
+from gridscribe.tiff import BLOCK
+from gridscribe.values import Grid, Window
+
+CELLS_AHEAD = 2  # cells read and cut into pieces before they are asked for
+
+
+class ImageRegions:
+    """Finds the regions of a part and writes them.
+
+    Two rows of cells lie in memory, as runs, and one after another the pixels around the regions that begin in one cell; of
+    the regions that are done nothing is kept.
+    """
+
+    def __init__(
+        self, part: RegionPart, tiles: TileReader, classes: Mapping[int, str], min_pixels: int, deadline: Deadline,
+        cell: int = CELL,
+    ) -> None:  # fmt: skip
+        """`classes` names the values of masks; `cell` is the side of the lattice's cells."""
+        self._part, self._tiles, self._classes = part, tiles, classes
+        self._min_pixels, self._deadline, self._cell = min_pixels, deadline, cell
+
+    def write(self, path: Path, metadata: Mapping[str, str]) -> Iterator[pa.Table]:
+        """Write the raster of regions to `path`, yielding rows of the table as they are found.
+
+        Raises `RefusedError` for a place that is none, `ItemTimeoutError` and `CancelledError` as the deadline says.
+        """
+        image, box = self._part.image, self._part.box
+        kind = replace(REGIONS, dtype=value_dtype(image.grid.window.area))
+        grid = Grid(box.height, box.width, image.grid.window_transform(box), image.grid.crs)
+        writer = CogWriter(kind, grid, metadata=metadata, scratch=path.parent)
+        try:
+            for strips, regions in settled(self._strips(), self._min_pixels, self._cell):
+                window = strips[0].window
+                for row in range(window.row, window.row1, BLOCK):
+                    rows = strips[0].rows(row, min(row + BLOCK, window.row1), kind.dtype)
+                    writer.write_rows(row - box.row, rows)
+                for group in self._groups(strips, regions):
+                    yield region_rows(image.image_id, image.grid, self._classes, group)
+            writer.save(path)
+        finally:
+            writer.close()
+
+    def _strips(self) -> Iterator[Strip]:
+        cells = ahead(self._cells(), CELLS_AHEAD)
+        for _, row in groupby(cells, key=lambda cell: cell.window.row):
+            yield Strip(list(row))
+
+    def _cells(self) -> Iterator[Cell]:
+        for window in self._part.box.split(self._cell):
+            self._deadline.check()
+            yield cell_of(self._read("mask", window), window, self._part.image.grid.width)
+
+    def _read(self, kind: str, window: Window) -> NDArray[Any]:
+        boxes = [(stored.box, getattr(stored, kind)) for stored in self._part.stored]
+        return joined_window(self._tiles, boxes, EMPTY[kind], window)
+
+    def _groups(self, strips: list[Strip], regions: NDArray[Any]) -> Iterator[Group]:
+        """The regions by the cell that they begin in, with the pixels around them."""
+        width = self._part.image.grid.width
+        column = (regions["value"] - 1) % width // self._cell
+        for members in np.split(regions, np.flatnonzero(np.diff(column)) + 1):
+            if not len(members):
+                continue
+            self._deadline.check()
+            top, left = int(members["top"].min()), int(members["left"].min())
+            window = Window(top, left, int(members["bottom"].max()) - top, int(members["right"].max()) - left)
+            confidence, height = (self._read(kind, window) for kind in ("confidence", "height"))
+            yield Group(members, window, _labels(strips, members["value"], window), confidence, height)
+
+
+def _labels(strips: list[Strip], values: NDArray[np.int64], window: Window) -> NDArray[np.int32]:
+    """1..n where the ascending `values` are, 0 elsewhere."""
+    labels = np.zeros(window.shape, np.int32)
+    for strip in strips:
+        for number, cell in enumerate(strip.cells):
+            inside = cell.window.intersection(window)
+            if not inside:
+                continue
+            known = strip.values[strip.of_cell(number)]
+            place = np.minimum(np.searchsorted(values, known), len(values) - 1)
+            local = np.where(values[place] == known, place + 1, 0).astype(np.int32)
+            if local.any():
+                rows = cell.rows(local, inside.row, inside.row1)
+                columns = slice(inside.col - cell.window.col, inside.col1 - cell.window.col)
+                labels[inside.slices(window)] = rows[:, columns]
+    return labels

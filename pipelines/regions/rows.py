@@ -1,0 +1,118 @@
+"""Regions as rows of their table: statistics of their pixels, outlines, areas."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import shapely
+from numpy.typing import NDArray
+
+from gridscribe.pipelines.cog import CONFIDENCE, HEIGHT
+from gridscribe.pipelines.regions.ground import on_earth
+from gridscribe.pipelines.regions.outlines import outlines
+from gridscribe.polygons import pixel_ground_area
+from gridscribe.regions import region_id, regions_schema
+from gridscribe.values import Grid, Window
+
+PERCENTILE = 0.95
+CENTIMETRES = 100
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """Some regions of an image, and the pixels around all of them."""
+
+    regions: NDArray[Any]
+    """`REGION`, [n]."""
+    window: Window
+    """In pixels of the image."""
+    labels: NDArray[np.int32]
+    """Over the window: 1..n in the order of `regions`, 0 elsewhere."""
+    confidence: NDArray[np.uint8]
+    height: NDArray[np.int16]
+
+
+def region_rows(image: str, grid: Grid, classes: Mapping[int, str], group: Group) -> pa.Table:
+    """The rows of the group's regions, in their order."""
+    regions, labels, window = group.regions, group.labels, group.window
+    count = len(regions)
+    polygons = outlines(labels, count)
+    polygons = shapely.transform(polygons, lambda xy: np.add(xy, (window.col, window.row)))
+    geometry = on_earth(polygons, grid)
+    confidence = confidence_mean(labels, group.confidence, count)
+    mean, high = height_statistics(labels, group.height, count)
+    values = regions["value"].tolist()
+    columns = {
+        "region_id": [region_id(image, value) for value in values],
+        "image": [image] * count,
+        "value": values,
+        "class_id": regions["class_id"],
+        "class_name": [classes[value] for value in regions["class_id"].tolist()],
+        "confidence": _known(confidence, pa.float32()),
+        "area_px": regions["area"],
+        "area_m2": _known(_ground_areas(regions, grid), pa.float64()),
+        "height_mean": _known(mean, pa.float32()),
+        "height_p95": _known(high, pa.float32()),
+        "geometry": shapely.to_wkb(geometry, byte_order=1),
+        "geometry_px": shapely.to_wkb(polygons, byte_order=1),
+        "bbox": _boxes(geometry),
+    }
+    blank = {name: pa.nulls(count, regions_schema().field(name).type) for name in ("labels", "embedding", "scale")}
+    return pa.table({**columns, **blank}, schema=regions_schema())
+
+
+def confidence_mean(labels: NDArray[np.int32], confidence: NDArray[np.uint8], count: int) -> NDArray[np.float64]:
+    """The mean confidence, 0..1, of each label 1..count; NaN where no pixel has one. Sums are of whole numbers: exact."""
+    known = confidence != CONFIDENCE.nodata
+    which = labels[known]
+    total = np.bincount(which, confidence[known], count + 1)[1:]
+    return _ratio(total, np.bincount(which, minlength=count + 1)[1:] * 254)
+
+
+def height_statistics(
+    labels: NDArray[np.int32], height: NDArray[np.int16], count: int
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """(mean, 95th percentile) in metres of the heights (centimetres) of each label 1..count; NaN where there is none."""
+    known = (height != HEIGHT.nodata) & (labels > 0)
+    which = labels[known].astype(np.int64)
+    numbers = np.bincount(which, minlength=count + 1)[1:]
+    mean = _ratio(np.bincount(which, height[known], count + 1)[1:], numbers * CENTIMETRES)
+    ordered = np.sort((which << 16) + (height[known].astype(np.int64) - np.iinfo(np.int16).min))
+    centimetres = (ordered & 0xFFFF) + np.iinfo(np.int16).min
+    have = np.flatnonzero(numbers)
+    starts = (np.cumsum(numbers) - numbers)[have]
+    place = (numbers[have] - 1) * PERCENTILE
+    lower = place.astype(np.int64)
+    low, up = (centimetres[starts + np.minimum(lower + step, numbers[have] - 1)] for step in (0, 1))
+    high = np.full(count, np.nan)
+    high[have] = (low + (up - low) * (place - lower)) / CENTIMETRES
+    return mean, high
+
+
+def _ratio(total: NDArray[Any], numbers: NDArray[Any]) -> NDArray[np.float64]:
+    out = np.full(len(total), np.nan)
+    np.divide(total, numbers, out=out, where=numbers > 0)
+    return out
+
+
+def _ground_areas(regions: NDArray[Any], grid: Grid) -> NDArray[np.float64]:
+    """Square metres on the ellipsoid: the pixels of each region, of the size that they have in the middle of its box."""
+    if not grid.georeferenced:
+        return np.full(len(regions), np.nan)
+    middle = (regions["top"] + regions["bottom"]) / 2, (regions["left"] + regions["right"]) / 2
+    return np.asarray(regions["area"] * pixel_ground_area(grid, *middle))
+
+
+def _known(values: NDArray[np.float64], kind: pa.DataType) -> pa.Array:
+    return pa.array(values, kind, mask=~np.isfinite(values))
+
+
+def _boxes(geometry: NDArray[Any]) -> pa.Array:
+    bounds = shapely.bounds(geometry).reshape(-1, 4)
+    missing = np.isnan(bounds[:, 0])
+    columns = [pa.array(np.where(missing, 0.0, bounds[:, k])) for k in range(4)]
+    return pa.StructArray.from_arrays(columns, fields=list(regions_schema().field("bbox").type), mask=pa.array(missing))
