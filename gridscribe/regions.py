@@ -19,7 +19,8 @@ if TYPE_CHECKING:
 CELL = 2048
 """Pixels of a cell's side: a component wider or higher than this is cut."""
 ROW_GROUP = 4096
-"""Rows of a row group. Regions stand by the 2048 px cell of their first pixel, so that the bounds of a row group are small."""
+"""Rows of a row group. Regions stand by the 2048 px cell of their first pixel, in each first those longer than 512 px, then by
+blocks of 512 px, so that the bounds of a row group are small."""
 
 
 @cache

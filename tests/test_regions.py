@@ -10,6 +10,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
+from unittest.mock import patch
 
 import duckdb
 import geopandas
@@ -34,6 +35,8 @@ from gridscribe.pipelines.cog import REGIONS, RasterKind, encode_cog
 from gridscribe.pipelines.config import MIN_PIXELS, RasterJob, RegionOptions, as_settings, raster_job
 from gridscribe.pipelines.region_items import RegionItem, RegionPart, remaining_regions
 from gridscribe.pipelines.regions import image as image_module
+from gridscribe.pipelines.regions import outlines as outlines_module
+from gridscribe.pipelines.regions import rows as rows_module
 from gridscribe.pipelines.regions import stage as stage_module
 from gridscribe.pipelines.regions.cells import cell_of
 from gridscribe.pipelines.regions.outlines import outlines
@@ -144,10 +147,11 @@ def test_components_are_those_of_the_whole_image(classes: np.ndarray, data: st.D
 
 
 @settings(max_examples=300, deadline=None)
-@given(classes=rasters())
-def test_outlines_hold_exactly_their_pixels(classes: np.ndarray) -> None:
+@given(classes=rasters(), rows=st.sampled_from([1, 2, 3, 512]))
+def test_outlines_hold_exactly_their_pixels(classes: np.ndarray, rows: int) -> None:
     labels, count = slow_labels(classes)
-    polygons = outlines(labels, count)
+    with patch.object(outlines_module, "ROWS_AT_ONCE", rows):
+        polygons = outlines(labels, count)
     assert len(polygons) == count
     assert shapely.is_valid(polygons).all(), [shapely.is_valid_reason(p) for p in polygons]
     assert np.array_equal(shapely.area(polygons), np.bincount(labels.ravel(), minlength=count + 1)[1:])
@@ -162,15 +166,21 @@ def test_outlines_hold_exactly_their_pixels(classes: np.ndarray) -> None:
 
 
 @settings(max_examples=100, deadline=None)
-@given(classes=rasters(), seed=st.integers(0, 2**32 - 1), missing=st.sampled_from([0.0, 0.3, 0.97, 1.0]))
-def test_statistics_are_those_of_the_pixels(classes: np.ndarray, seed: int, missing: float) -> None:
+@given(
+    classes=rasters(),
+    seed=st.integers(0, 2**32 - 1),
+    missing=st.sampled_from([0.0, 0.3, 0.97, 1.0]),
+    pixels=st.sampled_from([1, 7, 40, 1 << 20]),
+)
+def test_statistics_are_those_of_the_pixels(classes: np.ndarray, seed: int, missing: float, pixels: int) -> None:
     rng = np.random.default_rng(seed)
     labels, count = slow_labels(classes)
     confidence = rng.integers(0, 255, classes.shape).astype(np.uint8)
     height = rng.integers(-32767, 32768, classes.shape).astype(np.int16)
     confidence[rng.random(classes.shape) < missing] = 255
     height[rng.random(classes.shape) < missing] = -32768
-    trust, (mean, high) = confidence_mean(labels, confidence, count), height_statistics(labels, height, count)
+    with patch.object(rows_module, "PIXELS_AT_ONCE", pixels):
+        trust, (mean, high) = confidence_mean(labels, confidence, count), height_statistics(labels, height, count)
     for label in range(1, count + 1):
         values, metres = confidence[labels == label], height[labels == label]
         values, metres = values[values != 255] / 254, metres[metres != -32768] / 100

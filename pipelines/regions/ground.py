@@ -28,7 +28,7 @@ def on_earth(polygons: NDArray[Any], grid: Grid) -> NDArray[Any]:
         return np.full(len(polygons), None, object)
     assert grid.crs is not None
     if not is_geographic(grid.crs):
-        polygons = shapely.segmentize(polygons, STRAIGHT)
+        polygons = _bendable(polygons)
     rings, owner = shapely.get_rings(polygons, return_index=True)
     corners, ring = shapely.get_coordinates(rings, return_index=True)
     places = np.stack(transform(grid.crs, LONLAT, *grid_xy(grid, corners[:, 1], corners[:, 0])), axis=1)
@@ -48,3 +48,13 @@ def on_earth(polygons: NDArray[Any], grid: Grid) -> NDArray[Any]:
     straight[odd] = False
     placed[straight] = shapely.orient_polygons(placed[straight])
     return placed
+
+
+def _bendable(polygons: NDArray[Any]) -> NDArray[Any]:
+    """The polygons with corners added along edges longer than `STRAIGHT`; few have any."""
+    corners, owner = shapely.get_coordinates(polygons, return_index=True)
+    far = (np.abs(np.diff(corners, axis=0)) > STRAIGHT).any(axis=1) & (owner[1:] == owner[:-1])
+    long = np.unique(owner[1:][far])
+    out = polygons.copy()
+    out[long] = shapely.segmentize(polygons[long], STRAIGHT)
+    return out

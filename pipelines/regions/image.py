@@ -24,6 +24,7 @@ from gridscribe.regions import CELL, value_dtype
 from gridscribe.tiff import BLOCK
 from gridscribe.values import Grid, Window
 
+ROWS_AT_ONCE = 128  # written to the raster
 CELLS_AHEAD = 2  # cells read and cut into pieces before they are asked for
 
 
@@ -54,11 +55,12 @@ class ImageRegions:
         try:
             for strips, regions in settled(self._strips(), self._min_pixels, self._cell):
                 window = strips[0].window
-                for row in range(window.row, window.row1, BLOCK):
-                    rows = strips[0].rows(row, min(row + BLOCK, window.row1), kind.dtype)
+                for row in range(window.row, window.row1, ROWS_AT_ONCE):
+                    rows = strips[0].rows(row, min(row + ROWS_AT_ONCE, window.row1), kind.dtype)
                     writer.write_rows(row - box.row, rows)
-                for group in self._groups(strips, regions):
-                    yield region_rows(image.image_id, image.grid, self._classes, group)
+                for members in _groups(regions, window.row, image.grid.width, self._cell):
+                    self._deadline.check()
+                    yield region_rows(image.image_id, image.grid, self._classes, self._group(strips, members))
             writer.save(path)
         finally:
             writer.close()
@@ -77,18 +79,28 @@ class ImageRegions:
         boxes = [(stored.box, getattr(stored, kind)) for stored in self._part.stored]
         return joined_window(self._tiles, boxes, EMPTY[kind], window)
 
-    def _groups(self, strips: list[Strip], regions: NDArray[Any]) -> Iterator[Group]:
-        """The regions by the cell that they begin in, with the pixels around them."""
-        width = self._part.image.grid.width
-        column = (regions["value"] - 1) % width // self._cell
-        for members in np.split(regions, np.flatnonzero(np.diff(column)) + 1):
-            if not len(members):
-                continue
-            self._deadline.check()
-            top, left = int(members["top"].min()), int(members["left"].min())
-            window = Window(top, left, int(members["bottom"].max()) - top, int(members["right"].max()) - left)
-            confidence, height = (self._read(kind, window) for kind in ("confidence", "height"))
-            yield Group(members, window, _labels(strips, members["value"], window), confidence, height)
+    def _group(self, strips: list[Strip], members: NDArray[Any]) -> Group:
+        """The regions `members` with the pixels around them."""
+        top, left = int(members["top"].min()), int(members["left"].min())
+        window = Window(top, left, int(members["bottom"].max()) - top, int(members["right"].max()) - left)
+        confidence, height = (self._read(kind, window) for kind in ("confidence", "height"))
+        return Group(members, window, _labels(strips, members["value"], window), confidence, height)
+
+
+def _groups(regions: NDArray[Any], row: int, width: int, cell: int) -> list[NDArray[Any]]:
+    """The regions that begin in a row of cells, by cell, in each the long ones, then by `BLOCK`.
+
+    A group is worked on as a whole, in the window around it. The many regions that are small are so taken a block at a time,
+    and the window around those that may be as large as a cell is filled once.
+    """
+    if not len(regions):
+        return []
+    rows, cols = np.divmod(regions["value"] - 1, width)
+    long = (regions["bottom"] - regions["top"] > BLOCK) | (regions["right"] - regions["left"] > BLOCK)
+    block = np.where(long, -1, (rows - row) // BLOCK * (cell // BLOCK + 1) + cols % cell // BLOCK)
+    order = np.lexsort((regions["value"], block, cols // cell))
+    names = np.stack([(cols // cell)[order], block[order]])
+    return np.split(regions[order], np.flatnonzero((np.diff(names) != 0).any(axis=0)) + 1)
 
 
 def _labels(strips: list[Strip], values: NDArray[np.int64], window: Window) -> NDArray[np.int32]:

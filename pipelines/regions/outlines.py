@@ -15,6 +15,8 @@ from numpy.typing import NDArray
 from gridscribe.pipelines.regions.cells import components
 
 RIGHT, DOWN, LEFT, UP = range(4)
+ROWS_AT_ONCE = 512
+"""Rows whose corners are looked for together."""
 
 # At a corner one edge comes in and one goes out, with the area on the right hand (rows count downwards), so that outer
 # rings are counter-clockwise in (column, row). A convex corner is a pixel of the area without its two neighbours around the
@@ -65,14 +67,22 @@ def outlines(labels: NDArray[np.int32], count: int) -> NDArray[Any]:
 
 def _corners(labels: NDArray[np.int32]) -> tuple[NDArray[np.int64], ...]:
     """Label, row, column and incoming and outgoing direction of every corner of every area, as columns of int64."""
-    padded = np.pad(labels, 1)
+    found: list[list[NDArray[np.int64]]] = [[] for _ in _CORNERS]
+    for row in range(0, len(labels) + 1, ROWS_AT_ONCE):
+        _corners_between(labels, row, min(row + ROWS_AT_ONCE, len(labels) + 1), found)
+    return tuple(np.concatenate([part for kind in found for part in kind], axis=1))
+
+
+def _corners_between(labels: NDArray[np.int32], row: int, row1: int, found: list[list[NDArray[np.int64]]]) -> None:
+    """Appends the corners on the lines [row, row1) between rows to the list of their kind."""
+    above, below = max(row - 1, 0), min(row1, len(labels))
+    padded = np.pad(labels[above:below], ((int(row == 0), int(row1 > len(labels))), (1, 1)))
     around = {(r, c): padded[r : padded.shape[0] - 1 + r, c : padded.shape[1] - 1 + c] for r in (0, 1) for c in (0, 1)}
     rows_differ = (around[0, 0] != around[1, 0]) | (around[0, 1] != around[1, 1])
     columns_differ = (around[0, 0] != around[0, 1]) | (around[1, 0] != around[1, 1])
     y, x = np.nonzero(rows_differ & columns_differ)
     pixels = {where: values[y, x] for where, values in around.items()}
-    found = []
-    for r, c, inside, incoming, outgoing in _CORNERS:
+    for kind, (r, c, inside, incoming, outgoing) in enumerate(_CORNERS):
         here, beside, across, over = pixels[r, c], pixels[r, 1 - c], pixels[1 - r, c], pixels[1 - r, 1 - c]
         if inside:
             at = np.flatnonzero((here != 0) & (beside != here) & (across != here) & (over != here))
@@ -80,9 +90,8 @@ def _corners(labels: NDArray[np.int32]) -> tuple[NDArray[np.int64], ...]:
         else:
             at = np.flatnonzero((beside != 0) & (beside == across) & (here != beside))
             label = beside[at]
-        columns = label, y[at], x[at], np.full(len(at), incoming), np.full(len(at), outgoing)
-        found.append(np.stack([column.astype(np.int64) for column in columns]))
-    return tuple(np.concatenate(found, axis=1))
+        columns = label, y[at] + row, x[at], np.full(len(at), incoming), np.full(len(at), outgoing)
+        found[kind].append(np.stack([column.astype(np.int64) for column in columns]))
 
 
 def _following(

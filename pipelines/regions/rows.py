@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,6 +20,8 @@ from gridscribe.values import Grid, Window
 
 PERCENTILE = 0.95
 CENTIMETRES = 100
+PIXELS_AT_ONCE = 1 << 20
+"""Pixels whose statistics are worked out together: several int64 for each, where a window may have 16 million."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,30 +69,67 @@ def region_rows(image: str, grid: Grid, classes: Mapping[int, str], group: Group
 
 def confidence_mean(labels: NDArray[np.int32], confidence: NDArray[np.uint8], count: int) -> NDArray[np.float64]:
     """The mean confidence, 0..1, of each label 1..count; NaN where no pixel has one. Sums are of whole numbers: exact."""
-    known = confidence != CONFIDENCE.nodata
-    which = labels[known]
-    total = np.bincount(which, confidence[known], count + 1)[1:]
-    return _ratio(total, np.bincount(which, minlength=count + 1)[1:] * 254)
+    total, numbers = _sums(labels, confidence, CONFIDENCE.nodata, count)
+    return _ratio(total, numbers * 254)
 
 
 def height_statistics(
     labels: NDArray[np.int32], height: NDArray[np.int16], count: int
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """(mean, 95th percentile) in metres of the heights (centimetres) of each label 1..count; NaN where there is none."""
-    known = (height != HEIGHT.nodata) & (labels > 0)
-    which = labels[known].astype(np.int64)
-    numbers = np.bincount(which, minlength=count + 1)[1:]
-    mean = _ratio(np.bincount(which, height[known], count + 1)[1:], numbers * CENTIMETRES)
-    ordered = np.sort((which << 16) + (height[known].astype(np.int64) - np.iinfo(np.int16).min))
-    centimetres = (ordered & 0xFFFF) + np.iinfo(np.int16).min
+    total, numbers = _sums(labels, height, HEIGHT.nodata, count)
+    high = np.full(count, np.nan)
+    for first, last in _portions(numbers):
+        high[first:last] = _percentiles(labels, height, first, numbers[first:last])
+    return _ratio(total, numbers * CENTIMETRES), high / CENTIMETRES
+
+
+def _sums(
+    labels: NDArray[np.int32], values: NDArray[Any], nodata: float, count: int
+) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+    """(sum, number) of the values that are not `nodata`, by label 1..count; some rows at a time, for numpy counts in int64."""
+    total, numbers = np.zeros(count + 1), np.zeros(count + 1, np.int64)
+    step = max(1, PIXELS_AT_ONCE // max(1, labels.shape[1]))
+    for row in range(0, len(labels), step):
+        label, value = labels[row : row + step], values[row : row + step]
+        known = (value != nodata) & (label > 0)
+        which = label[known]
+        total += np.bincount(which, value[known], count + 1)
+        numbers += np.bincount(which, minlength=count + 1)
+    return total[1:], numbers[1:]
+
+
+def _portions(numbers: NDArray[np.int64]) -> Iterator[tuple[int, int]]:
+    """Ranges of labels with at most `PIXELS_AT_ONCE` pixels together, or one label."""
+    first, held = 0, 0
+    for label, number in enumerate(numbers.tolist()):
+        if held and held + number > PIXELS_AT_ONCE:
+            yield first, label
+            first, held = label, 0
+        held += number
+    yield first, len(numbers)
+
+
+def _percentiles(
+    labels: NDArray[np.int32], height: NDArray[np.int16], first: int, numbers: NDArray[np.int64]
+) -> NDArray[np.float64]:
+    """The 95th percentile, in centimetres, of the labels after `first`, of which there are `numbers`; NaN of none."""
+    known = (labels > first) & (labels <= first + len(numbers)) & (height != HEIGHT.nodata)
+    ordered = labels[known].astype(np.int64)
+    ordered <<= 16
+    ordered += height[known].astype(np.int32) - np.iinfo(np.int16).min
+    ordered.sort()
     have = np.flatnonzero(numbers)
     starts = (np.cumsum(numbers) - numbers)[have]
     place = (numbers[have] - 1) * PERCENTILE
     lower = place.astype(np.int64)
-    low, up = (centimetres[starts + np.minimum(lower + step, numbers[have] - 1)] for step in (0, 1))
-    high = np.full(count, np.nan)
-    high[have] = (low + (up - low) * (place - lower)) / CENTIMETRES
-    return mean, high
+    low, up = (
+        (ordered[starts + np.minimum(lower + step, numbers[have] - 1)] & 0xFFFF) + np.iinfo(np.int16).min
+        for step in (0, 1)
+    )
+    high = np.full(len(numbers), np.nan)
+    high[have] = low + (up - low) * (place - lower)
+    return high
 
 
 def _ratio(total: NDArray[Any], numbers: NDArray[Any]) -> NDArray[np.float64]:

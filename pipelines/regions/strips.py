@@ -81,16 +81,17 @@ class Strip:
 
     def rows(self, row: int, row1: int, dtype: str) -> NDArray[Any]:
         """The value at each pixel of the image's rows [row, row1), 0 where no region is: [rows, width]."""
-        parts = [cell.rows(self.values[self.of_cell(k)], row, row1) for k, cell in enumerate(self.cells)]
-        return np.concatenate(parts, axis=1).astype(dtype)
+        values = self.values.astype(dtype)
+        parts = [cell.rows(values[self.of_cell(k)], row, row1) for k, cell in enumerate(self.cells)]
+        return np.concatenate(parts, axis=1)
 
 
 def settled(strips: Iterable[Strip], min_pixels: int, cell: int = CELL) -> Iterator[tuple[list[Strip], NDArray[Any]]]:
     """For each strip, in order: [it, and the next where there is one], and `REGION` of all regions that begin in it.
 
-    Regions stand by the cell of their first pixel, then by that pixel. The pixels of each are in the two strips, which hold
-    its value at them. A component of fewer than `min_pixels` is no region; `min_pixels` is at most `cell`, so that one that
-    is cut (more than `cell` pixels) always is.
+    Regions stand by their first pixel. The pixels of each are in the two strips, which hold its value at them. A component
+    of fewer than `min_pixels` is no region; `min_pixels` is at most `cell`, so that one that is cut (more than `cell`
+    pixels) always is.
     """
     above: Strip | None = None
     for strip in strips:
@@ -138,11 +139,11 @@ def _settle(strip: Strip, below: Strip | None, min_pixels: int, cell: int) -> ND
         below.values[whole[count:]] = values[count:][whole[count:]]
         below.state[whole[count:]] = SETTLED
         below.state[(mine & cut[component])[count:]] = CUT
-    return _regions(pieces[new], values[new], strip)
+    return _regions(pieces[new], values[new])
 
 
-def _regions(pieces: NDArray[Any], values: NDArray[np.int64], strip: Strip) -> NDArray[Any]:
-    """`REGION` of the pieces that share a value, by the cell of the first pixel, then by value."""
+def _regions(pieces: NDArray[Any], values: NDArray[np.int64]) -> NDArray[Any]:
+    """`REGION` of the pieces that share a value, by value."""
     known, which = np.unique(values, return_inverse=True)
     regions = np.zeros(len(known), REGION)
     regions["value"] = known
@@ -150,11 +151,7 @@ def _regions(pieces: NDArray[Any], values: NDArray[np.int64], strip: Strip) -> N
     regions["area"] = np.bincount(which, pieces["area"], len(known))
     for name, bound in zip(("top", "bottom", "left", "right"), _bounds(pieces, which, len(known)), strict=True):
         regions[name] = bound
-    leader = np.zeros(len(known), np.int64)
-    begins = pieces["first"] + 1 == values
-    leader[which[begins]] = pieces["left"][begins]  # a piece lies in one cell, so that its box tells which
-    edges = [cell.window.col for cell in strip.cells]
-    return regions[np.lexsort((known, np.searchsorted(edges, leader, side="right")))]
+    return regions
 
 
 def _bounds(pieces: NDArray[Any], which: NDArray[Any], count: int) -> tuple[NDArray[np.int32], ...]:
