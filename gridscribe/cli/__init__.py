@@ -24,6 +24,7 @@ COMMANDS = {
     "train": "gridscribe.cli.train",
     "evaluate": "gridscribe.cli.evaluate",
     "compare": "gridscribe.cli.compare",
+    "package-clip": "gridscribe.cli.package_clip",
 }
 
 
