@@ -7,7 +7,6 @@ config data, the range of ground sampling distance, window and stride, metrics a
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -19,6 +18,7 @@ from numpy.typing import NDArray
 
 from gridscribe.errors import ModelError
 from gridscribe.models.architecture import check_architecture, modalities
+from gridscribe.models.package_files import JSON_LIMIT, MODEL_FILE, digest, encode, read_files
 from gridscribe.models.weights import read_weights
 
 if TYPE_CHECKING:
@@ -29,9 +29,7 @@ BANDS = ("red", "green", "blue", "height")
 MAY_BE_OPTIONAL = ("height",)
 """Bands that a model may state it can do without; without RGB there is no image."""
 TASK = "semantic-segmentation"
-MODEL_FILE = "model.json"
 WEIGHTS_FILE = "model.safetensors"
-JSON_LIMIT = 1 << 20
 WEIGHTS_LIMIT = 1 << 30
 TEMPERATURES = (0.05, 20.0)
 SHIPPED = Path(__file__).parent / "shipped"
@@ -149,7 +147,7 @@ def save_package(
         parameters=sum(int(a.size) for a in state.values()),
         optional_bands=optional_bands,
     )
-    described = json.dumps(document, indent=2).encode() + b"\n"
+    described = encode(document)
     package = _parse(described, weights, str(folder))
     folder.mkdir(parents=True, exist_ok=True)
     (folder / WEIGHTS_FILE).write_bytes(weights)
@@ -171,32 +169,18 @@ def updated_package(
         document["gridscribe"]["metrics"] = dict(metrics)
     if temperature is not None:
         document["gridscribe"]["temperature"] = temperature
-    described = json.dumps(document, indent=2).encode() + b"\n"
+    described = encode(document)
     updated = _parse(described, package.weights, package.uri)
     path.write_bytes(described)
     return updated
 
 
 def _read(place: str, asked: str) -> tuple[bytes, bytes]:
-    from gridscribe.errors import MissingObjectError, StoreError
-    from gridscribe.store import open_store
-
     if "://" not in place and not Path(place).is_dir():
         shipped = ", ".join(shipped_packages()) or "none"
         raise ModelError(f"model {asked!r}: neither a shipped model ({shipped}) nor a folder nor an object-store URI")
-    try:
-        store = open_store(place)
-        found = []
-        for key, limit in ((MODEL_FILE, JSON_LIMIT), (WEIGHTS_FILE, WEIGHTS_LIMIT)):
-            size = store.head(key).size
-            if size > limit:
-                raise ModelError(f"model {asked}: {key} has {size} bytes, the limit is {limit}")
-            found.append(store.get(key))
-    except MissingObjectError as error:
-        raise ModelError(f"model {asked}: a package needs {MODEL_FILE} and {WEIGHTS_FILE}; {error}") from error
-    except StoreError as error:
-        raise ModelError(f"model {asked}: cannot be read: {error}") from error
-    return found[0], found[1]
+    found = read_files(place, asked, {MODEL_FILE: JSON_LIMIT, WEIGHTS_FILE: WEIGHTS_LIMIT})
+    return found[MODEL_FILE], found[WEIGHTS_FILE]
 
 
 def _summary(architecture: Mapping[str, Any]) -> str:
@@ -300,7 +284,7 @@ def _parse(described: bytes, weights: bytes, uri: str) -> ModelPackage:
         architecture = own["architecture"]
         package = ModelPackage(
             name=str(document["mlm:name"]),
-            digest=_digest(document, weights),
+            digest=digest(document, weights),
             uri=uri,
             description=str(own["description"]),
             task=str(tasks[0]),
@@ -370,8 +354,3 @@ def _color(hint: str) -> tuple[int, int, int]:
         raise ValueError(f"color_hint {hint!r} is not RRGGBB")
     red, green, blue = bytes.fromhex(hint)
     return red, green, blue
-
-
-def _digest(document: dict[str, Any], weights: bytes) -> str:
-    canonical = json.dumps(document, sort_keys=True, separators=(",", ":"), ensure_ascii=True).encode()
-    return hashlib.sha256(len(canonical).to_bytes(8, "big") + canonical + weights).hexdigest()

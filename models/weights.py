@@ -65,6 +65,12 @@ def fill(network: nn.Module, state: Mapping[str, NDArray[np.float32]], where: st
     """Load `state` into `network`. Raises ModelError unless names and shapes agree exactly."""
     import torch
 
+    check_fit(network, state, where)
+    network.load_state_dict({name: torch.from_numpy(array) for name, array in state.items()}, strict=False)
+
+
+def check_fit(network: nn.Module, state: Mapping[str, NDArray[np.float32]], where: str) -> None:
+    """Raises ModelError unless names and shapes of `state` are those of `network`, which may be without values (meta)."""
     wanted = {name: tuple(t.shape) for name, t in network.state_dict().items() if not name.endswith(UNUSED)}
     for kind, names in (("lacks", set(wanted) - set(state)), ("has unexpected", set(state) - set(wanted))):
         if names:
@@ -74,7 +80,6 @@ def fill(network: nn.Module, state: Mapping[str, NDArray[np.float32]], where: st
             raise ModelError(
                 f"model {where}: weight {name} has shape {state[name].shape}, the architecture needs {shape}"
             )
-    network.load_state_dict({name: torch.from_numpy(array) for name, array in state.items()}, strict=False)
 
 
 def _statistic(owner: type, name: str) -> Any:

@@ -25,6 +25,7 @@ COMMANDS = {
     "evaluate": "gridscribe.cli.evaluate",
     "package": "gridscribe.cli.package",
     "compare": "gridscribe.cli.compare",
+    "package-clip": "gridscribe.cli.package_clip",
 }
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import ctypes
 import os
 import sys
-from typing import cast, get_args
+from typing import Protocol, cast, get_args
 
 from gridscribe.errors import EngineError, UsageError
 from gridscribe.models.engines.base import Engine, EngineSpec, Name, Precision
@@ -38,9 +38,23 @@ TORCH_THREADS = 2
 LARGEST_BATCH = 256
 
 
+class Sized(Protocol):
+    """A package of any kind, as far as windows go."""
+
+    @property
+    def window(self) -> int:
+        """Pixels a side of the windows that it is run on unless asked otherwise."""
+        ...
+
+    @property
+    def patch(self) -> int:
+        """What a window must be a multiple of."""
+        ...
+
+
 def resolve_engine(
     name: str,
-    package: ModelPackage,
+    package: Sized,
     *,
     precision: str | None = None,
     batch: int | None = None,

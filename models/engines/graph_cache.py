@@ -10,13 +10,21 @@ import shutil
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
-
-from gridscribe.models.package import ModelPackage
+from typing import Protocol
 
 GRAPH_VERSION = 1  # raised when the same package would be converted to another graph
 _GRAPH = "graph.xml"
 
 logger = logging.getLogger(__name__)
+
+
+class Named(Protocol):
+    """A package of any kind."""
+
+    @property
+    def digest(self) -> str:
+        """What stands for all that is in it."""
+        ...
 
 
 def cache_root() -> Path:
@@ -27,13 +35,15 @@ def cache_root() -> Path:
     return (Path(base) if base else Path.home() / ".cache") / "gridscribe"
 
 
-def cached_graph(package: ModelPackage, window: int, version: str, convert: Callable[[Path], None]) -> Path:
+def cached_graph(
+    package: Named, window: int, version: str, convert: Callable[[Path], None], kind: str | None = None
+) -> Path:
     """The folder's `graph.xml` for this package, size of window and OpenVINO `version`; `convert(path)` writes it where absent.
 
-    Processes may race: each writes its own folder and the first to rename it wins. The graph is the same for every
-    precision, batch and number of threads.
+    `kind` tells graphs of one package apart. Processes may race: each writes its own folder and the first to rename it
+    wins. The graph is the same for every precision, batch and number of threads.
     """
-    facts = [GRAPH_VERSION, package.digest, window, version]
+    facts = [GRAPH_VERSION, package.digest, window, version, *([kind] if kind else [])]
     key = hashlib.sha256(json.dumps(facts).encode()).hexdigest()[:32]
     folder = cache_root() / "graphs" / key
     if not (folder / _GRAPH).is_file():

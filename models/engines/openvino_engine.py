@@ -24,6 +24,15 @@ def has_bfloat16() -> bool:
     return "BF16" in ov.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
 
 
+def compile_options(precision: str, threads: int) -> dict[str, Any]:
+    """As many streams as there are threads, one thread each, computing in exactly this precision."""
+    return {
+        "INFERENCE_PRECISION_HINT": _HINTS[precision],
+        "INFERENCE_NUM_THREADS": threads,
+        "NUM_STREAMS": threads,
+    }
+
+
 class OpenVINOEngine:
     """See `Engine`. The answer for a window is the same bits at any place in a batch and with any number of threads.
 
@@ -43,12 +52,7 @@ class OpenVINOEngine:
         self.num_classes = len(package.classes)
         self.parallel = threads + 1
         core = ov.Core()
-        options = {
-            "INFERENCE_PRECISION_HINT": _HINTS[spec.precision],
-            "INFERENCE_NUM_THREADS": threads,
-            "NUM_STREAMS": threads,
-        }
-        compiled = core.compile_model(_graph(core, spec, package), "CPU", options)
+        compiled = core.compile_model(_graph(core, spec, package), "CPU", compile_options(spec.precision, threads))
         self._idle: queue.SimpleQueue[Any] = queue.SimpleQueue()
         for _ in range(self.parallel):
             self._idle.put(compiled.create_infer_request())

@@ -1,0 +1,1 @@
+"""Image and text towers that share one space (CLIP, Radford et al. 2021): packages, dense tokens, embeddings of phrases."""

@@ -1,0 +1,52 @@
+"""The files of a model package, whatever the model does: read within limits, described as JSON, named by a digest."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from gridscribe.errors import MissingObjectError, ModelError, StoreError
+
+MODEL_FILE = "model.json"
+JSON_LIMIT = 1 << 20
+
+
+def read_files(place: str | Path, asked: str, limits: Mapping[str, int]) -> dict[str, bytes]:
+    """The bytes of the files that `limits` names (file -> most bytes) in a folder or under an object-store URI.
+
+    Raises ModelError, naming the package as `asked`, where one is missing, larger than its limit, or cannot be read.
+    """
+    from gridscribe.store import open_store
+
+    found = {}
+    try:
+        store = open_store(place)
+        for key, limit in limits.items():
+            size = store.head(key).size
+            if size > limit:
+                raise ModelError(f"model {asked}: {key} has {size} bytes, the limit is {limit}")
+            found[key] = store.get(key)
+    except MissingObjectError as error:
+        raise ModelError(f"model {asked}: a package needs {' and '.join(limits)}; {error}") from error
+    except StoreError as error:
+        raise ModelError(f"model {asked}: cannot be read: {error}") from error
+    return found
+
+
+def encode(document: Mapping[str, Any]) -> bytes:
+    """`model.json` as it is written."""
+    return json.dumps(document, indent=2).encode() + b"\n"
+
+
+def canonical(document: Mapping[str, Any]) -> bytes:
+    """`model.json` in the one form that digests are taken of: layout and order of keys do not matter."""
+    return json.dumps(document, sort_keys=True, separators=(",", ":"), ensure_ascii=True).encode()
+
+
+def digest(document: Mapping[str, Any], weights: bytes = b"") -> str:
+    """sha256, hex, over the length of the canonical document, the document, and the bytes of the weights."""
+    described = canonical(document)
+    return hashlib.sha256(len(described).to_bytes(8, "big") + described + weights).hexdigest()
