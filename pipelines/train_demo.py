@@ -2,7 +2,7 @@
 
     python -m gridscribe.pipelines.train_demo [--work-dir DIR] [--only scenes|rgb|height|pixels] [--steps N]
 
-`scenes` is the model that is shipped (RGB + height, `timf` fusion). `rgb` and `height` are the same network, trained the
+`scenes` is the model that is shipped (RGB + height, `feature` fusion). `rgb` and `height` are the same network, trained the
 same way, with the other modality blanked; `pixels` classifies each pixel by its own colour and height. All are scored on
 the same held-out scenes, and the scores are gathered in `scores.json`. Run again, it goes on where it stopped.
 """
