@@ -123,13 +123,13 @@ def costs(found: Iterable[dict[str, Any]], folder: Path) -> list[dict[str, Any]]
     for strategy, encoders in dict.fromkeys((one["strategy"], tuple(one["encoders"])) for one in found):
         place = folder / "costs" / f"{strategy}_{'+'.join(encoders)}.json"
         if not place.exists():
-            _write(place, measure(strategy, encoders))
+            write_whole(place, measure(strategy, encoders))
         measured.append(json.loads(place.read_text()))
     return measured
 
 
-def _write(place: Path, found: dict[str, Any]) -> None:
-    """Whole or not at all."""
+def write_whole(place: Path, found: dict[str, Any]) -> None:
+    """Write a JSON file whole or not at all: other threads read the results while the table is written."""
     part = place.with_suffix(".part")
     part.write_text(json.dumps(found, indent=1) + "\n")
     part.replace(place)
@@ -214,7 +214,7 @@ def main() -> None:
     fields = asked["run"]
     run = Run(fields["strategy"], tuple(fields["encoders"]), fields["seed"], Budget(**fields["budget"]))
     found = run_one(run, request.parent, Path(asked["cache"]))
-    _write(Path(asked["result"]), found)
+    write_whole(Path(asked["result"]), found)
 
 
 if __name__ == "__main__":

@@ -1,10 +1,10 @@
 """How the shipped model came about: scenes generated, a network trained, scored as stored, and packaged.
 
-    python -m gridscribe.pipelines.train_demo [--work-dir DIR] [--only scenes|rgb|height|pixels] [--steps N]
+    python -m gridscribe.pipelines.train_demo [--work-dir DIR] [--only scenes|pixels] [--steps N]
 
-`scenes` is the model that is shipped (RGB + height, `timf` fusion). `rgb` and `height` are the same network, trained the
-same way, with the other modality blanked; `pixels` classifies each pixel by its own colour and height. All are scored on
-the same held-out scenes, and the scores are gathered in `scores.json`. Run again, it goes on where it stopped.
+`scenes` is the model that is shipped (RGB + height, `feature` fusion); `pixels` classifies each pixel by its own colour and
+height. Both are scored on the same held-out scenes, and the scores are gathered in `scores.json`. Run again, it goes on where
+it stopped.
 """
 
 from __future__ import annotations
@@ -30,16 +30,6 @@ SIZE = 768
 TRAIN_SEED, TRAIN_COUNT = 1001, 240
 HELD_OUT_SEED, HELD_OUT_COUNT = 2002, 24
 STEPS = 2400
-SHORT_STEPS = 300
-"""Steps of the comparison: all of its networks have this same budget."""
-
-COMPARED: dict[str, dict[str, Any]] = {
-    "scenes": {},
-    "both": {},
-    "rgb": {"model.data_preprocessor.use": ("rgb",)},
-    "height": {"model.data_preprocessor.use": ("height",)},
-}
-"""Changes to the config `scenes`."""
 
 
 def make_scenes(work_dir: Path) -> tuple[Path, Path]:
@@ -53,23 +43,14 @@ def make_scenes(work_dir: Path) -> tuple[Path, Path]:
 
 
 def run(kind: str, work_dir: Path, steps: int | None = None) -> dict[str, Any]:
-    """Train one of `COMPARED` (or "pixels") and score it on the held-out scenes; returns the scores."""
+    """Train "scenes" or "pixels" and score it on the held-out scenes; returns the scores."""
     data, held_out = make_scenes(work_dir)
     if kind == "pixels":
         names = tuple(c.name for c in CLASSES)
         return score(train_pixel_classifier(data, len(names)), find_labelled("scenes", held_out), names).to_json()
-    steps = steps or (STEPS if kind == "scenes" else SHORT_STEPS)
-    package = train(
-        "scenes",
-        work_dir / kind,
-        data=data,
-        held_out=held_out,
-        steps=steps,
-        threads=os.cpu_count(),
-        cfg_options=COMPARED[kind],
-    )
-    if kind == "scenes":
-        shutil.copytree(work_dir / kind / "package", SHIPPED / "scenes", dirs_exist_ok=True)
+    steps = steps or STEPS
+    package = train("scenes", work_dir / kind, data=data, held_out=held_out, steps=steps, threads=os.cpu_count())
+    shutil.copytree(work_dir / kind / "package", SHIPPED / "scenes", dirs_exist_ok=True)
     return {**package.metrics, "steps": steps}
 
 
@@ -81,7 +62,7 @@ def main() -> None:
     )
     parser.add_argument("--work-dir", type=Path, default=Path("work_dirs/demo"))
     parser.add_argument(
-        "--only", choices=[*COMPARED, "pixels"], action="append", help="default: the shipped model alone"
+        "--only", choices=["scenes", "pixels"], action="append", help="default: the shipped model alone"
     )
     parser.add_argument("--steps", type=int)
     options = parser.parse_args()

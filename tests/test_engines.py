@@ -226,6 +226,17 @@ def test_environment_is_for_torch_on_cpu_only() -> None:
     assert engine_environment(EngineSpec("torch", "cuda", "bfloat16", 1, WINDOW, None)) == {}
 
 
+def test_openvino_reports_to_nobody() -> None:
+    """Importing it starts a thread that sends, and conversion sends more, where `openvino_telemetry` can be imported."""
+    program = (
+        "import threading; from gridscribe.models.engines import openvino_engine; "
+        "from openvino.tools.ovc import telemetry_utils; "
+        "print(telemetry_utils.tm.__name__, [t.name for t in threading.enumerate()])"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "openvino.tools.ovc.telemetry_stub ['MainThread']"
+
+
 def test_a_cached_graph_starts_without_torch(package: ModelPackage, cache: Path) -> None:
     wanted = open_engine(spec("openvino", 1), package, cores=1).predict(windows(1))
     code = f"""

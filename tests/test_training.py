@@ -255,8 +255,8 @@ def test_three_steps_make_a_scored_package(scenes: Path, tmp_path: Path) -> None
     assert stored.training["steps"] == 3
     assert stored.training["data"]["images"] == 2
     assert stored.training["data"]["kind"] == "scenes"
-    assert stored.training["drop_height"] == 0.04
-    assert stored.optional_bands == ()
+    assert stored.training["drop_height"] == 0.125
+    assert stored.optional_bands == ("height",)
     assert set(stored.metrics["iou"]) == set(NAMES)
     assert stored.metrics == evaluate(stored, find_scenes(scenes)).to_json()
     for picture in ("curve.png", "held-out/evaluation.png", "held-out/samples.png"):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import click
@@ -75,7 +74,7 @@ def command(
     """
     from gridscribe.errors import GridscribeError
     from gridscribe.pipelines.benchmark_table import draw_curves, markdown, summarise
-    from gridscribe.pipelines.compare import Budget, compare, costs, plan_runs, results
+    from gridscribe.pipelines.compare import Budget, compare, costs, plan_runs, results, write_whole
     from gridscribe.progress import reporter
 
     budget = Budget(str(data), str(held_out), "scenes", steps, crop, batch, precision, threads)
@@ -88,9 +87,7 @@ def command(
         measured = costs(found, output) if measure else []
         rows = summarise(found, measured)
         (output / "benchmark.md").write_text(markdown(rows))
-        (output / "benchmark.json").write_text(
-            json.dumps({"rows": rows, "costs": measured, "runs": found}, indent=1) + "\n"
-        )
+        write_whole(output / "benchmark.json", {"rows": rows, "costs": measured, "runs": found})
         (output / "curves.png").write_bytes(draw_curves(found))
 
     failed = []

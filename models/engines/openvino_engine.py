@@ -8,12 +8,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import openvino as ov
 from numpy.typing import NDArray
 
 from gridscribe.errors import EngineError
 from gridscribe.models.engines.base import BANDS, EngineSpec, check_batch
 from gridscribe.models.engines.graph_cache import cached_graph, forget
+from gridscribe.models.engines.quiet_openvino import ov
 from gridscribe.models.package import ModelPackage
 
 _HINTS = {"float32": "f32", "bfloat16": "bf16"}
