@@ -8,13 +8,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import openvino as ov
 
 from gridscribe.errors import EngineError
 from gridscribe.models.clip.encoder import DenseSpec, Float32, check_windows
 from gridscribe.models.clip.package import AlignmentPackage
 from gridscribe.models.engines.graph_cache import cached_graph, forget
 from gridscribe.models.engines.openvino_engine import compile_options, has_bfloat16
+from gridscribe.models.engines.quiet_openvino import ov
 
 
 class OpenVINOEncoder:
