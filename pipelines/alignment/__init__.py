@@ -1,0 +1,1 @@
+"""Training of the alignment of images with text: images and captions in, an alignment package out."""

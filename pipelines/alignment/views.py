@@ -1,0 +1,245 @@
+"""Training samples of the alignment: a view of an image, what is said of it, and crops of what is in it.
+
+Sample i depends on the seed and i alone, so that a run that is stopped and resumed sees what it would have seen.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Literal, get_args
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from numpy.typing import NDArray
+
+from gridscribe.errors import InputError, UsageError
+from gridscribe.pipelines.alignment.annotated import AnnotatedImage, AnnotatedRegion
+from gridscribe.pipelines.alignment.wording import said_of, sentence
+from gridscribe.pipelines.augment import blur_or_grain, recolour
+from gridscribe.values import Window
+
+Float32 = NDArray[np.float32]
+Rng = np.random.Generator
+Crops = Literal["objects", "random"]
+MENTIONED = 4
+"""Objects that a made-up caption names at most."""
+SEEN = 0.6
+"""Share of an object's box that must lie in a view for the object to be in it."""
+LEAST = 32
+"""Pixels of the smallest crop: a car of 0.2 m pixels is 22 long, and means little without the ground that it stands on."""
+MARGIN = 0.1
+"""What is added around an object on each side, as a share of its longer side."""
+DECODED = 320
+"""Decoded images that are kept."""
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """One sample. Pixels are R, G, B in 0..255."""
+
+    image: Float32
+    """[3, S, S]."""
+    text: str
+    crops: Float32
+    """[K, 3, S, S]."""
+    boxes: Float32
+    """[K, 4]: left, top, right, bottom of the crops in the view, 0..1."""
+    categories: tuple[str, ...]
+    """Of the crops; empty where they are random."""
+    phrases: tuple[str, ...]
+    """Of the crops; as `categories`."""
+
+
+class Views:
+    """Samples of annotated images.
+
+    An image with a caption is seen nearly whole. Of one without, a part around one of its objects is seen, half of the time
+    around one of a category drawn evenly from all, and the caption names some of what is in view. `crops` says where the K
+    crops of a view are: `objects` around up to K of its objects (fewer where it has fewer), `random` as FarSLIP's first stage
+    has them (0.3 to 0.7 of the view, sides 3:4 to 4:3).
+    """
+
+    def __init__(
+        self,
+        images: Sequence[AnnotatedImage],
+        side: int,
+        *,
+        seed: int = 0,
+        crops: Crops = "objects",
+        count: int = 4,
+        pixels: tuple[int, int] = (96, 288),
+        length: int = 1 << 20,
+    ) -> None:
+        """`side`: S of a sample; `pixels`: the shortest and longest side of a view of an image without caption."""
+        if crops not in get_args(Crops):
+            raise UsageError(f"crops={crops!r}: must be one of {', '.join(get_args(Crops))}")
+        if not 1 <= pixels[0] <= pixels[1] or count < 0 or side < 1:
+            raise UsageError(f"side={side}, count={count}, pixels={pixels}: positive, and pixels in order, are needed")
+        if not images or not any(image.regions or image.caption for image in images):
+            raise InputError("no image has a caption or an object: nothing can be learnt from them")
+        self.images, self.side, self.seed, self.crops, self.count = list(images), side, seed, crops, count
+        self.pixels, self.length = pixels, length
+        self.categories = sorted({region.category for image in images for region in image.regions})
+        self._holders = {
+            name: [k for k, image in enumerate(images) if any(r.category == name for r in image.regions)]
+            for name in self.categories
+        }
+
+    def __len__(self) -> int:
+        return self.length
+
+    def __getitem__(self, index: int) -> View:
+        rng = np.random.default_rng((self.seed, index))
+        image, window = self._choose(rng)
+        pixels = _pixels(image.path)
+        shape = pixels.shape[1:]
+        window = window if window is not None else _nearly_whole(rng, shape)
+        seen = in_view(image.regions, window, shape)
+        text = image.caption if image.caption is not None else self._caption(seen, rng)
+        boxes, named = self._crops(seen, window, rng)
+        flip, turns, colour = bool(rng.integers(2)), int(rng.integers(4)), int(rng.integers(1 << 31))
+
+        def picture(part: Window) -> Float32:
+            raw = cut(pixels, part)
+            coloured = recolour(np.random.default_rng(colour), raw)  # one light for a view and its crops
+            small = resized(blur_or_grain(rng, coloured), self.side)
+            turned = np.rot90(small, turns, axes=(1, 2))
+            return np.ascontiguousarray(turned[..., ::-1] if flip else turned)
+
+        crops = [picture(box) for box in boxes]
+        placed = np.array([_relative(box, window) for box in boxes], np.float32).reshape(-1, 4)
+        return View(
+            picture(window),
+            text,
+            np.stack(crops) if crops else np.empty((0, 3, self.side, self.side), np.float32),
+            _turned(placed, turns, flip=flip),
+            tuple(region.category for region in named),
+            tuple(said_of(region.caption, region.category, rng) for region in named),
+        )
+
+    def _choose(self, rng: Rng) -> tuple[AnnotatedImage, Window | None]:
+        """An image, and the part of it to see; None: nearly all."""
+        wanted = None
+        if self.categories and rng.random() < 0.5:
+            wanted = self.categories[int(rng.integers(len(self.categories)))]
+            image = self.images[int(rng.choice(self._holders[wanted]))]
+        else:
+            image = self.images[int(rng.integers(len(self.images)))]
+        if image.caption is not None:
+            return image, None
+        rows, cols = _pixels(image.path).shape[1:]
+        low, high = np.log(self.pixels)
+        side = min(round(float(np.exp(rng.uniform(low, high)))), rows, cols)
+        objects = [region for region in image.regions if wanted is None or region.category == wanted]
+        if objects:  # a view of nothing teaches nothing
+            x0, y0, x1, y1 = objects[int(rng.integers(len(objects)))].box
+            place = np.array([(y0 + y1) / 2 * rows, (x0 + x1) / 2 * cols]) - rng.uniform(0.25, 0.75, 2) * side
+        else:
+            place = rng.uniform(0, (rows - side, cols - side))
+        row, col = (int(np.clip(at, 0, size - side)) for at, size in zip(place, (rows, cols), strict=True))
+        return image, Window(row, col, side, side)
+
+    def _caption(self, seen: Sequence[tuple[AnnotatedRegion, Window]], rng: Rng) -> str:
+        kinds = list({region.category: None for region, _ in seen})
+        if not kinds:
+            return sentence(["nothing in particular"], rng).replace("a nothing", "nothing")
+        chosen = rng.permutation(len(kinds))[:MENTIONED].tolist()
+        phrases = []
+        for kind in (kinds[k] for k in chosen):
+            of_kind = [region for region, _ in seen if region.category == kind]
+            region = of_kind[int(rng.integers(len(of_kind)))]
+            phrases.append(said_of(region.caption, kind, rng))
+        return sentence(phrases, rng)
+
+    def _crops(
+        self, seen: Sequence[tuple[AnnotatedRegion, Window]], window: Window, rng: Rng
+    ) -> tuple[list[Window], list[AnnotatedRegion]]:
+        if self.crops == "random":
+            return [_random_crop(rng, window) for _ in range(self.count)], []
+        chosen = [seen[k] for k in rng.permutation(len(seen))[: self.count].tolist()]
+        return [square_around(box) for _, box in chosen], [region for region, _ in chosen]
+
+
+def in_view(
+    regions: Sequence[AnnotatedRegion], window: Window, shape: tuple[int, int]
+) -> list[tuple[AnnotatedRegion, Window]]:
+    """The regions of an image of `shape` that lie in `window` by `SEEN`, with their boxes there in whole pixels."""
+    rows, cols = shape
+    found = []
+    for region in regions:
+        x0, y0, x1, y1 = region.box
+        row, col = int(np.floor(y0 * rows)), int(np.floor(x0 * cols))
+        box = Window(row, col, max(1, int(np.ceil(y1 * rows)) - row), max(1, int(np.ceil(x1 * cols)) - col))
+        inside = box.intersection(window)
+        if inside and inside.area >= SEEN * box.area:
+            found.append((region, inside))
+    return found
+
+
+def square_around(box: Window) -> Window:
+    """The square that an object is looked at in: `MARGIN` around its longer side, at least `LEAST`; it may leave the image."""
+    side = max(LEAST, round(max(box.height, box.width) * (1 + 2 * MARGIN)))
+    return Window(box.row + (box.height - side) // 2, box.col + (box.width - side) // 2, side, side)
+
+
+def cut(pixels: NDArray[np.uint8], window: Window) -> NDArray[np.uint8]:
+    """`window` of an image uint8 [3, H, W]; beyond the image its edge goes on."""
+    rows = np.clip(np.arange(window.row, window.row1), 0, pixels.shape[1] - 1)
+    cols = np.clip(np.arange(window.col, window.col1), 0, pixels.shape[2] - 1)
+    return np.ascontiguousarray(pixels[:, rows[:, None], cols])
+
+
+def resized(rgb: Float32, side: int) -> Float32:
+    """[3, h, w] to [3, side, side], antialiased."""
+    if rgb.shape[1:] == (side, side):
+        return rgb
+    small = F.interpolate(torch.from_numpy(rgb)[None], (side, side), mode="bilinear", antialias=True)[0]
+    result: Float32 = small.numpy()
+    return result
+
+
+@lru_cache(maxsize=DECODED)
+def _pixels(path: Path) -> NDArray[np.uint8]:
+    import rasterio
+
+    try:
+        with rasterio.open(path) as image:
+            if image.count < 3 or set(image.dtypes[:3]) != {"uint8"}:
+                raise InputError(f"{path}: has {image.count} bands of {image.dtypes[0]}; three of uint8 are needed")
+            pixels: NDArray[np.uint8] = image.read([1, 2, 3])
+    except rasterio.errors.RasterioError as error:
+        raise InputError(f"{path}: cannot be read as an image: {error}") from error
+    return pixels
+
+
+def _nearly_whole(rng: Rng, shape: tuple[int, int]) -> Window:
+    side = max(1, int(min(shape) * np.sqrt(rng.uniform(0.9, 1.0))))
+    return Window(int(rng.integers(shape[0] - side + 1)), int(rng.integers(shape[1] - side + 1)), side, side)
+
+
+def _random_crop(rng: Rng, window: Window) -> Window:
+    area, ratio = rng.uniform(0.3, 0.7) * window.area, np.exp(rng.uniform(np.log(3 / 4), np.log(4 / 3)))
+    height = int(np.clip(round(float(np.sqrt(area * ratio))), 1, window.height))
+    width = int(np.clip(round(float(np.sqrt(area / ratio))), 1, window.width))
+    row, col = int(rng.integers(window.height - height + 1)), int(rng.integers(window.width - width + 1))
+    return Window(window.row + row, window.col + col, height, width)
+
+
+def _relative(box: Window, window: Window) -> tuple[float, float, float, float]:
+    left, top = (box.col - window.col) / window.width, (box.row - window.row) / window.height
+    edges = left, top, left + box.width / window.width, top + box.height / window.height
+    return tuple(float(np.clip(edge, 0, 1)) for edge in edges)  # type: ignore[return-value]
+
+
+def _turned(boxes: Float32, turns: int, *, flip: bool) -> Float32:
+    """Boxes [K, 4] in an image that is turned a quarter counter-clockwise `turns` times, then mirrored."""
+    x0, y0, x1, y1 = boxes.T
+    for _ in range(turns):
+        x0, y0, x1, y1 = y0, 1 - x1, y1, 1 - x0
+    if flip:
+        x0, x1 = 1 - x1, 1 - x0
+    return np.stack([x0, y0, x1, y1], axis=1).astype(np.float32)
