@@ -29,14 +29,14 @@ _FULL = ("MiTEncoder", "ResNetEncoder", "SwinEncoder")
 """Encoders that may be exchanged; the light ones belong to their strategy."""
 
 
-def config_path(name: str | Path) -> Path:
-    """The config file that `name` means: a path, or the name of one in `configs/segmentation/` without `.py`."""
+def config_path(name: str | Path, room: str = "segmentation") -> Path:
+    """The config file that `name` means: a path, or the name of one in `configs/<room>/` without `.py`."""
     import gridscribe.configs
 
     path = Path(name)
     if path.suffix == ".py" and path.is_file():
         return path
-    folder = Path(gridscribe.configs.__path__[0]) / "segmentation"
+    folder = Path(gridscribe.configs.__path__[0]) / room
     shipped = folder / f"{path.name.removesuffix('.py')}.py"
     if shipped.is_file():
         return shipped

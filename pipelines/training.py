@@ -50,7 +50,7 @@ class CheckedRunner(Runner):
         return checkpoint
 
 
-class _Progress(logging.Filter):
+class ProgressFilter(logging.Filter):
     """Keeps progress, checkpoints and warnings; the framework else logs a line or more per parameter."""
 
     def filter(self, record: logging.LogRecord) -> bool:
@@ -83,7 +83,7 @@ def load_config(
     if cfg_options:
         config.merge_from_dict(dict(cfg_options))
     if steps is not None:
-        _set_steps(config, steps)
+        set_steps(config, steps)
     if seed is not None:
         config.randomness.seed = seed
     if torch.cuda.is_available() and not config.train_dataloader.num_workers:
@@ -127,7 +127,7 @@ def train(
     digest = config_digest(config)
     runner = CheckedRunner.from_cfg(config)
     runner.register_hook(initial)
-    runner.logger.addFilter(_Progress())
+    runner.logger.addFilter(ProgressFilter())
     runner.train()
     device = next(runner.model.parameters()).device.type
     package = package_network(
@@ -184,7 +184,7 @@ def score_package(
     return updated_package(package, folder, metrics=scores.to_json())
 
 
-def _set_steps(config: Config, steps: int) -> None:
+def set_steps(config: Config, steps: int) -> None:
     """Another length of training: the schedule is stretched or squeezed to fit."""
     if steps < 2:
         raise UsageError(f"steps={steps}: at least 2 are needed (one to warm up)")

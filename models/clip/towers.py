@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from gridscribe.errors import ModelError
@@ -20,21 +21,9 @@ def build_image_tower(package: AlignmentPackage, *, quick_gelu: bool | None = No
     package's activation, for comparison. Raises ModelError where the tower was not loaded or its weights do not fit.
     """
     import torch
-    from open_clip.transformer import VisionTransformer
 
-    cfg = package.architecture["vision_cfg"]
     with torch.device("meta"):  # no values at all, until the package's are there
-        tower = VisionTransformer(
-            image_size=cfg["image_size"],
-            patch_size=cfg["patch_size"],
-            width=cfg["width"],
-            layers=cfg["layers"],
-            heads=cfg["width"] // cfg["head_width"],
-            mlp_ratio=cfg["mlp_ratio"],
-            no_ln_pre=cfg["no_ln_pre"],
-            output_dim=package.embed_dim,
-            act_layer=_activation(package, quick_gelu),
-        )
+        tower = new_image_tower(_architecture(package, quick_gelu))
     return _filled(tower, package, "image")
 
 
@@ -44,20 +33,9 @@ def build_text_tower(package: AlignmentPackage, *, quick_gelu: bool | None = Non
     Takes int64 [B, context_length] of `SimpleTokenizer`; gives [B, D], not normalised. See `build_image_tower`.
     """
     import torch
-    from open_clip.transformer import TextTransformer
 
-    cfg = package.architecture["text_cfg"]
     with torch.device("meta"):
-        tower = TextTransformer(
-            context_length=cfg["context_length"],
-            vocab_size=cfg["vocab_size"],
-            width=cfg["width"],
-            heads=cfg["heads"],
-            layers=cfg["layers"],
-            mlp_ratio=cfg["mlp_ratio"],
-            output_dim=package.embed_dim,
-            act_layer=_activation(package, quick_gelu),
-        )
+        tower = new_text_tower(_architecture(package, quick_gelu))
     tower = _filled(tower, package, "text")
     tower.register_buffer(
         "attn_mask", tower.build_causal_mask(), persistent=False
@@ -65,12 +43,50 @@ def build_text_tower(package: AlignmentPackage, *, quick_gelu: bool | None = Non
     return tower
 
 
-def _activation(package: AlignmentPackage, quick_gelu: bool | None) -> type[nn.Module]:
+def new_image_tower(architecture: Mapping[str, Any]) -> VisionTransformer:
+    """The image tower of a checked architecture (`check_config`), as open_clip makes it: with random weights."""
+    from open_clip.transformer import VisionTransformer
+
+    cfg = architecture["vision_cfg"]
+    return VisionTransformer(
+        image_size=cfg["image_size"],
+        patch_size=cfg["patch_size"],
+        width=cfg["width"],
+        layers=cfg["layers"],
+        heads=cfg["width"] // cfg["head_width"],
+        mlp_ratio=cfg["mlp_ratio"],
+        no_ln_pre=cfg["no_ln_pre"],
+        output_dim=architecture["embed_dim"],
+        act_layer=_activation(architecture),
+    )
+
+
+def new_text_tower(architecture: Mapping[str, Any]) -> TextTransformer:
+    """The text tower of a checked architecture; see `new_image_tower`."""
+    from open_clip.transformer import TextTransformer
+
+    cfg = architecture["text_cfg"]
+    return TextTransformer(
+        context_length=cfg["context_length"],
+        vocab_size=cfg["vocab_size"],
+        width=cfg["width"],
+        heads=cfg["heads"],
+        layers=cfg["layers"],
+        mlp_ratio=cfg["mlp_ratio"],
+        output_dim=architecture["embed_dim"],
+        act_layer=_activation(architecture),
+    )
+
+
+def _architecture(package: AlignmentPackage, quick_gelu: bool | None) -> Mapping[str, Any]:
+    return package.architecture if quick_gelu is None else {**package.architecture, "quick_gelu": quick_gelu}
+
+
+def _activation(architecture: Mapping[str, Any]) -> type[nn.Module]:
     from open_clip.transformer import QuickGELU
     from torch import nn
 
-    quick = package.quick_gelu if quick_gelu is None else quick_gelu
-    chosen: type[nn.Module] = QuickGELU if quick else nn.GELU
+    chosen: type[nn.Module] = QuickGELU if architecture["quick_gelu"] else nn.GELU
     return chosen
 
 

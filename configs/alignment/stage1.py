@@ -1,0 +1,22 @@
+"""FarSLIP's first stage: whole views against captions, and patch-to-patch distillation of random crops."""
+
+_base_ = ["./_base_/tiny.py", "./_base_/schedule.py"]
+
+custom_imports = dict(imports=["gridscribe.models.clip.aligner", "gridscribe.pipelines.alignment.dataset"])
+model = dict(
+    type="Aligner",
+    architecture={{_base_.architecture}},
+    mean=(0.44, 0.44, 0.41),
+    std=(0.2, 0.2, 0.19),
+    weights=dict(contrast=1.0, distil=0.1),
+)
+train_dataloader = dict(
+    batch_size=64,
+    num_workers=0,
+    sampler=dict(type="InfiniteSampler", shuffle=False),
+    collate_fn=dict(type="collate_views", context={{_base_.context}}),
+    dataset=dict(type="AlignmentViews", data_root="scenes", side={{_base_.side}}, crops="random", count=1),
+)
+package = dict(
+    name="align-stage1", description="CLIP of RGB and words, FarSLIP's first stage; trained on generated scenes only"
+)
