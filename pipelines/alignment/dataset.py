@@ -53,7 +53,7 @@ class AlignmentViews(Dataset):
         named = self._misnamed(view, index) if self.shuffled else view
         return {
             "view": named,
-            "category": np.array([self._numbers[name] for name in named.categories] or [UNNAMED] * len(view.crops)),
+            "category": np.array([self._numbers[name] for name in named.categories] or [UNNAMED] * len(named.crops)),
         }
 
     def _misnamed(self, view: View, index: int) -> View:
