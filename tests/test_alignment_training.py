@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from pathlib import Path
 from typing import Any
@@ -9,7 +10,9 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from click.testing import CliRunner
 
+from gridscribe.cli.train import command
 from gridscribe.errors import ModelError, UsageError
 from gridscribe.ingest.scenes import write_scenes
 from gridscribe.models.clip.aligner import Aligner
@@ -17,6 +20,7 @@ from gridscribe.models.clip.losses import UNNAMED
 from gridscribe.models.clip.package import load_alignment
 from gridscribe.models.clip.text import TextEncoder
 from gridscribe.models.clip.towers import build_image_tower
+from gridscribe.models.engines import malloc_environment
 from gridscribe.pipelines.alignment.dataset import AlignmentViews, collate_views
 from gridscribe.pipelines.alignment.training import load_alignment_config, start_from, train_alignment
 from gridscribe.pipelines.training import CheckedRunner
@@ -222,3 +226,18 @@ def test_what_cannot_be_trained_is_refused(scenes: Path, tmp_path: Path) -> None
         start_from(other, load_alignment(package.uri))
     with pytest.raises(UsageError, match="kind='coco'"):
         train("stage1", tmp_path / "k", scenes, kind="coco")
+
+
+def test_the_command(scenes: Path, tmp_path: Path) -> None:
+    given = [part for key, value in SMALL.items() for part in ("--cfg-options", f"{key}={value!r}")]
+    arguments = ["--data", str(scenes), "--work-dir", str(tmp_path / "w"), "--steps", "2", "--threads", "1", *given]
+    runner = CliRunner(env=malloc_environment())
+    done = runner.invoke(command, ["alignment/stage2", *arguments, "--json"])
+    assert done.exit_code == 0, done.output
+    assert json.loads(done.stdout.splitlines()[-1])["digest"] == load_alignment(tmp_path / "w" / "package").digest
+    for wrong, message in (
+        (["--encoder", "mit-b0"], "--encoder: not for"),
+        (["--pretrained", "rgb=x"], "takes one all="),
+    ):
+        with pytest.raises(UsageError, match=message):
+            runner.invoke(command, ["alignment/stage2", *arguments, *wrong], catch_exceptions=False)

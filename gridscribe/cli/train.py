@@ -9,6 +9,8 @@ from typing import Any
 
 import click
 
+ALIGNMENT = "alignment/"
+
 
 @click.command("train")
 @click.argument("config")
@@ -18,7 +20,7 @@ import click
 @click.option(
     "--work-dir", type=click.Path(file_okay=False, path_type=Path), required=True, help="Checkpoints, log and package."
 )
-@click.option("--kind", help="scenes, gamus, isprs, flair, or a config file of data; default: what CONFIG says.")
+@click.option("--kind", help="scenes, gamus, isprs, flair, mgrs, or a config file of data; default: what CONFIG says.")
 @click.option(
     "--held-out",
     type=click.Path(exists=True, file_okay=False, path_type=Path),
@@ -30,7 +32,7 @@ import click
     "--pretrained",
     multiple=True,
     metavar="INTO=FILE",
-    help="First weights: rgb=FILE, height=FILE (MiT, ResNet, Swin), or all=FILE (a segmentor).",
+    help="First weights: rgb=FILE, height=FILE (MiT, ResNet, Swin), all=FILE (a segmentor); for alignment/...: all=PACKAGE.",
 )
 @click.option("--steps", type=click.IntRange(min=2), help="Length of training.")
 @click.option("--seed", type=int, help="Everything drawn depends on it.")
@@ -58,13 +60,19 @@ def command(
     overrides: tuple[str, ...],
     as_json: bool,
 ) -> None:
-    """Train CONFIG (a file, or a shipped strategy: timf, early, cmx, ...) and package the result.
+    """Train CONFIG (a file, or a shipped one: timf, early, cmx, ..., alignment/stage1) and package the result.
 
     \b
       gridscribe train timf --data scenes --held-out other-scenes --work-dir work --steps 2000
       gridscribe train cmx --kind gamus --data GAMUS --held-out GAMUS --encoder resnet18 --work-dir work
       gridscribe train timf --data scenes --work-dir work --pretrained rgb=mit_b0.pth --pretrained height=mit_b0.pth
       gridscribe run raster --input tiles --output out --cfg-options model=work/package
+
+    Images with words, in FarSLIP's two stages:
+
+    \b
+      gridscribe train alignment/stage1 --kind mgrs --data MGRS-200k --work-dir first
+      gridscribe train alignment/stage2 --kind mgrs --data MGRS-200k --work-dir second --pretrained all=first/package
 
     Stopped, it goes on from its last checkpoint when it is run again. WORK_DIR holds the package, curve.png, MMEngine's log and,
     with --held-out, held-out/: a table by class, confusion and calibration, predictions to look at.
@@ -75,9 +83,15 @@ def command(
 
     restart_with_malloc_environment()
     from gridscribe.pipelines.initial_weights import parse_pretrained
-    from gridscribe.pipelines.training import train
 
     options: dict[str, Any] = {"kind": kind, "steps": steps, "seed": seed}
+    if config.startswith(ALIGNMENT):
+        refused = {"--held-out": held_out, "--held-out-split": held_out_split, "--encoder": encoder}
+        options |= {"cfg_options": parse_overrides(overrides), "threads": threads or os.cpu_count()}
+        _train_alignment(config.removeprefix(ALIGNMENT), data, work_dir, refused, pretrained, options, as_json=as_json)
+        return
+    from gridscribe.pipelines.training import train
+
     options["held_out_split"] = held_out_split
     options["encoders"] = encoder.split("+") if encoder else ()
     options["cfg_options"] = parse_overrides(overrides)
@@ -86,3 +100,29 @@ def command(
         package = train(config, work_dir, data=data, held_out=held_out, threads=threads or os.cpu_count(), **options)
     found = {"package": str(work_dir / "package"), "digest": package.digest, "metrics": dict(package.metrics)}
     click.echo(json.dumps(found) if as_json else f"package {found['package']}: {json.dumps(found['metrics'])}")
+
+
+def _train_alignment(
+    config: str,
+    data: Path,
+    work_dir: Path,
+    refused: dict[str, Any],
+    pretrained: tuple[str, ...],
+    options: dict[str, Any],
+    *,
+    as_json: bool,
+) -> None:
+    from gridscribe.cli.results import stdout_for_results
+    from gridscribe.errors import UsageError
+    from gridscribe.pipelines.alignment.training import train_alignment
+
+    given = [name for name, value in refused.items() if value is not None]
+    if given:
+        raise UsageError(f"{', '.join(given)}: not for {ALIGNMENT}{config}")
+    if len(pretrained) > 1 or any(not one.startswith("all=") for one in pretrained):
+        raise UsageError(f"--pretrained {' '.join(pretrained)}: {ALIGNMENT}{config} takes one all=PACKAGE")
+    with stdout_for_results():
+        first = pretrained[0].removeprefix("all=") if pretrained else None
+        package = train_alignment(config, work_dir, data=data, pretrained=first, **options)
+    found = {"package": package.uri, "digest": package.digest}
+    click.echo(json.dumps(found) if as_json else f"package {package.uri}, digest {package.digest[:16]}")
