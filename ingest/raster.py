@@ -61,11 +61,20 @@ class RasterReader:
 
         Raises UnreadableError where pixels are damaged, ChangedError where a file is not what was planned.
         """
+        grid = self._inside(window, grid)
+        rgb, valid = self._color().read(window, grid)
+        return Pixels(rgb, self._read_height(window, grid), valid)
+
+    def read_color(self, window: Window, grid: Grid | None = None) -> tuple[np.ndarray, np.ndarray]:
+        """`rgb` and `valid` of `read` alone, for who has no use for height."""
+        grid = self._inside(window, grid)
+        return self._color().read(window, grid)
+
+    def _inside(self, window: Window, grid: Grid | None) -> Grid:
         grid = self.grid if grid is None else grid
         if not window or not grid.window.contains(window):
             raise ValueError(f"{window} is not inside the {grid.height} x {grid.width} pixels of {self.image.source}")
-        rgb, valid = self._color().read(window, grid)
-        return Pixels(rgb, self._read_height(window, grid), valid)
+        return grid
 
     def close(self) -> None:
         """Close all files; a later read opens them again."""
