@@ -75,6 +75,20 @@ def test_run_accounts_for_every_input_and_a_second_run_writes_nothing(tiles: Pat
     assert len({row["source"] for row in rows}) == len(rows) == 8
 
 
+def test_the_account_does_not_depend_on_when_items_were_committed(tiles: Path, model: Path, tmp_path: Path) -> None:
+    """An image of several items, one of them committed by a later run than the others."""
+    cut = {"overrides": {"item_size": 512}}
+    first = run(tiles, tmp_path, model, **cut)
+    shared = [path for path in tmp_path.glob("products/*/commits/*.json") if '"big-' in path.read_text()]
+    assert len(shared) > 2
+    before = tree_bytes(tmp_path, ".")
+    min(shared).unlink()
+    second = run(tiles, tmp_path, model, **cut)
+    assert (second.computed, second.counts) == (1, first.counts)
+    assert tree_bytes(tmp_path, ".") == before
+    assert run(tiles, tmp_path, model, **cut).nothing_to_do
+
+
 def test_pixels_do_not_depend_on_item_size(tiles: Path, model: Path, tmp_path: Path) -> None:
     whole = run(tiles, tmp_path / "whole", model)
     expected = masks(tmp_path / "whole", whole.product)

@@ -28,7 +28,8 @@ class Standing:
         """How many of the finished images have no height."""
         self._coverage = coverage_of(commits)
         self._regions = None if plan.config.regions is None else RegionCoverage(commits)
-        items = {image["image"]: commit.item for commit in commits for image in commit.images}
+        ordered = sorted(commits, key=lambda commit: commit.item)  # however they were found: an account says the same
+        items = {image["image"]: commit.item for commit in ordered for image in commit.images}
         reasons = {records[-1]["image"]: records[-1] for records in failures.values()}
         for account in plan.accounts:
             self._add(account.source, account.state, reason=account.reason, error=account.error)
