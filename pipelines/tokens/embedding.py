@@ -124,7 +124,7 @@ class PartEmbedder:
         cells = Window(window.row // patch, window.col // patch, window.height // patch, window.width // patch)
         here = cells.intersection(self.box)
         if here:
-            seen = valid.reshape(cells.height, patch, cells.width, patch).any(axis=(1, 3))
+            seen: NDArray[np.bool_] = np.any(valid.reshape(cells.height, patch, cells.width, patch), axis=(1, 3))
             self._valid[here.slices(self.box)] |= seen[here.slices(cells)]
         return rgb if valid.any() else None
 
