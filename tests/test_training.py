@@ -34,14 +34,13 @@ from gridscribe.pipelines.training import config_path, load_config, train
 
 torch.set_num_threads(1)
 NAMES = tuple(c.name for c in CLASSES)
-CONFIGS = ("scenes", "early", "late", "tokenfusion")
+CONFIGS = ("scenes", "timf", "early", "late", "tokenfusion")
 TINY: dict[str, Any] = {
     **{
         f"model.backbone.{stream}.{key}": value
         for stream in ("rgb", "height")
         for key, value in (("embed_dims", 8), ("num_layers", (1, 1, 1, 1)), ("num_heads", (1, 1, 2, 2)))
     },
-    "model.backbone.fusion.width": 8,
     "model.decode_head.in_channels": (8, 8, 16, 16),
     "model.decode_head.channels": 16,
     "train_dataloader.batch_size": 2,
