@@ -111,10 +111,10 @@ def results(folder: Path) -> dict[str, dict[str, Any]]:
     return found
 
 
-def costs(found: Iterable[dict[str, Any]], folder: Path) -> list[dict[str, Any]]:
+def costs(found: Iterable[dict[str, Any]], folder: Path, *, measured_only: bool = False) -> list[dict[str, Any]]:
     """What the network of each (strategy, encoders) in results costs (`costs.measure`), one by one; kept in `folder/costs/`.
 
-    Measured on an idle machine, so after all runs of `compare`.
+    To be measured on an idle machine, so after all runs of `compare`; with `measured_only`, those that were measured before.
     """
     from gridscribe.pipelines.costs import measure
 
@@ -122,9 +122,10 @@ def costs(found: Iterable[dict[str, Any]], folder: Path) -> list[dict[str, Any]]
     measured = []
     for strategy, encoders in dict.fromkeys((one["strategy"], tuple(one["encoders"])) for one in found):
         place = folder / "costs" / f"{strategy}_{'+'.join(encoders)}.json"
-        if not place.exists():
+        if not place.exists() and not measured_only:
             write_whole(place, measure(strategy, encoders))
-        measured.append(json.loads(place.read_text()))
+        if place.exists():
+            measured.append(json.loads(place.read_text()))
     return measured
 
 

@@ -84,7 +84,7 @@ def command(
     def write_table(*, measure: bool) -> None:
         """Of everything in OUTPUT."""
         found = list(results(output).values())
-        measured = costs(found, output) if measure else []
+        measured = costs(found, output, measured_only=not measure)
         rows = summarise(found, measured)
         (output / "benchmark.md").write_text(markdown(rows))
         write_whole(output / "benchmark.json", {"rows": rows, "costs": measured, "runs": found})
