@@ -15,7 +15,8 @@ from numpy.typing import NDArray
 from gridscribe.errors import InputError
 from gridscribe.ingest.raster import RasterReader, open_raster
 from gridscribe.pipelines.items import Item, Part
-from gridscribe.pipelines.lattice import Lattice, reflect
+from gridscribe.pipelines.lattice import Lattice
+from gridscribe.pipelines.padded import Padding
 from gridscribe.pipelines.scale import WorkGrid, work_grid
 from gridscribe.pipelines.stages import Deadline
 from gridscribe.values import Window
@@ -100,33 +101,16 @@ def _read_part(part: Part, plan: WindowPlan, deadline: Deadline) -> Iterator[Eve
 
 def _read_window(reader: RasterReader, work: WorkGrid, lattice: Lattice, k_row: int, k_col: int, box: Window) -> Seen:
     window = lattice.at(k_row, k_col)
-    inside = window.intersection(work.grid.window)
-    sticks_out = inside != window
-    rows = reflect(window.row, window.height, lattice.height) if sticks_out else None
-    cols = reflect(window.col, window.width, lattice.width) if sticks_out else None
-    # What is read is a function of the window alone: the warp of a height raster depends on the box that it is asked for.
-    source = inside
-    if rows is not None and cols is not None:
-        source = _box_of(rows, cols)
+    padding = Padding.of(window, work.grid.window)
+    source = padding.source
     seen = reader.read(source, work.grid if work.resampled else None)
-    at = inside.slices(source)
     pixels: NDArray[np.float32] | None = None
-    if seen.valid[at].any():
+    if seen.valid[padding.inside.slices(source)].any():
         pixels = np.empty((BANDS, *window.shape), np.float32)
-        if rows is not None and cols is not None:
-            pick = np.ix_(rows - source.row, cols - source.col)
-            pixels[:3] = seen.rgb[:, pick[0], pick[1]]
-            pixels[3] = seen.height[pick]
-        else:
-            pixels[:3] = seen.rgb
-            pixels[3] = seen.height
+        pixels[:3] = padding.fill(seen.rgb)
+        pixels[3] = padding.fill(seen.height)
     row, row1 = lattice.rows.owner(k_row)
     col, col1 = lattice.cols.owner(k_col)
     owned = Window(row, col, row1 - row, col1 - col).intersection(box)
     cell = owned.slices(source) if owned else (slice(0, 0), slice(0, 0))
     return Seen(k_row, k_col, pixels, owned, seen.height[cell], seen.valid[cell])
-
-
-def _box_of(rows: NDArray[np.intp], cols: NDArray[np.intp]) -> Window:
-    row, col = int(rows.min()), int(cols.min())
-    return Window(row, col, int(rows.max()) + 1 - row, int(cols.max()) + 1 - col)

@@ -80,17 +80,11 @@ def load_config(
         with_data(config, kind)
     if encoders:
         with_encoders(config, *encoders)
-    if cfg_options:
-        config.merge_from_dict(dict(cfg_options))
-    if steps is not None:
-        set_steps(config, steps)
-    if seed is not None:
-        config.randomness.seed = seed
+    settle(config, work_dir, steps=steps, seed=seed, cfg_options=cfg_options)
     if torch.cuda.is_available() and not config.train_dataloader.num_workers:
         # the device does not wait for the processor; crops are the same whoever makes them
         config.train_dataloader.num_workers = max(1, min(8, (os.cpu_count() or 2) - 1))
         config.train_dataloader.persistent_workers = True
-    config.work_dir = str(work_dir)
     crops = config.train_dataloader.dataset
     crops.data_root, crops.cache, crops.seed = str(data), str(cache or work_dir / "cache"), config.randomness.seed
     return config
@@ -184,7 +178,25 @@ def score_package(
     return updated_package(package, folder, metrics=scores.to_json())
 
 
-def set_steps(config: Config, steps: int) -> None:
+def settle(
+    config: Config,
+    work_dir: Path,
+    *,
+    steps: int | None = None,
+    seed: int | None = None,
+    cfg_options: Mapping[str, Any] | None = None,
+) -> None:
+    """Fill in what every training is told, in place: first `cfg_options` (dotted keys), then length, seed and folder."""
+    if cfg_options:
+        config.merge_from_dict(dict(cfg_options))
+    if steps is not None:
+        _set_steps(config, steps)
+    if seed is not None:
+        config.randomness.seed = seed
+    config.work_dir = str(work_dir)
+
+
+def _set_steps(config: Config, steps: int) -> None:
     """Another length of training: the schedule is stretched or squeezed to fit."""
     if steps < 2:
         raise UsageError(f"steps={steps}: at least 2 are needed (one to warm up)")

@@ -20,7 +20,7 @@ from gridscribe.pipelines.alignment.annotated import AnnotatedImage, AnnotatedRe
 from gridscribe.pipelines.alignment.mgrs import read_mgrs
 from gridscribe.pipelines.alignment.scene_objects import read_scenes
 from gridscribe.pipelines.alignment.views import LEAST, Views, cut, in_view, square_around
-from gridscribe.pipelines.alignment.wording import OTHER_WORDS, kept_back, said_of, sentence, wordings
+from gridscribe.pipelines.alignment.wording import OTHER_WORDS, kept_back, said_of, sentence, with_article, wordings
 from gridscribe.values import Window
 
 pytestmark = pytest.mark.filterwarnings("ignore::rasterio.errors.NotGeoreferencedWarning")
@@ -192,6 +192,9 @@ def test_sentences() -> None:
     assert "a pond, an L-shaped house and solar panels on a roof" in said
     assert len(said) == 4
     assert sentence(["scrub"], rng).endswith("scrub")
+    assert [with_article(x) for x in ("unpaved track", "U-shaped house", "nothing in particular")] == [
+        "an unpaved track", "a U-shaped house", "nothing in particular",
+    ]  # fmt: skip
 
 
 def test_what_cannot_be_used_is_refused(scenes: Path, tmp_path: Path) -> None:

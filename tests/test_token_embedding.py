@@ -14,7 +14,7 @@ from gridscribe.models.pruning.simple import KeepAll
 from gridscribe.models.pruning.ward import WardPooling
 from gridscribe.pipelines.blend import taper
 from gridscribe.pipelines.lattice import Lattice, reflect
-from gridscribe.pipelines.padded import read_padded
+from gridscribe.pipelines.padded import Padding
 from gridscribe.pipelines.scale import WorkGrid, work_grid
 from gridscribe.pipelines.stages import Deadline
 from gridscribe.pipelines.tokens.embedding import PartEmbedder, PartTokens, TokenPlan, owned_tokens, token_frame
@@ -190,13 +190,15 @@ def test_resampled_tokens_lie_on_the_image() -> None:
 
 
 def test_padding_is_the_image_reflected_and_never_valid() -> None:
-    reader: Any = FakeReader(10, 7)
-    work = work_grid(reader.grid, None, (0.1, 0.5), strict=False)
-    rgb, valid = read_padded(reader, work, Window(8, 4, 16, 16))
+    reader, window = FakeReader(10, 7), Window(8, 4, 16, 16)
+    fake: Any = reader
+    embedder = PartEmbedder(fake, reader.grid.window, None, plan(pruner=KeepAll()))
     rows, cols = reflect(8, 16, 10), reflect(4, 16, 7)
-    np.testing.assert_array_equal(rgb, reader.rgb[:, rows[:, None], cols])
-    assert valid.sum() == 2 * 3
-    assert valid[:2, :3].all()
+    np.testing.assert_array_equal(embedder._read(window), reader.rgb[:, rows[:, None], cols])
+    assert np.argwhere(embedder._valid).tolist() == [[2, 1]]  # of the 3 x 2 tokens the one that the window meets
+    padding = Padding.of(window, reader.grid.window)
+    assert padding.inside == Window(8, 4, 2, 3)
+    assert padding.source == Window(0, 0, 10, 7)
 
 
 def test_vectors_are_stored_as_asked() -> None:

@@ -30,7 +30,8 @@ class Aligner(BaseModel):
     """The towers of one package and their losses, each with its weight:
 
     - `contrast`: whole views against their captions;
-    - `region`: class vectors of crops against the phrases of their categories, with several right answers (stage 2);
+    - `region`: class vectors of crops against the phrases of their categories, with several right answers (stage 2; there a
+      phrase is "a satellite image of {category}", here whatever the data calls the object);
     - `distil`: the mean token of each crop's box in the view's tokens against the crop, encoded on its own (stage 1): the mean of
       its tokens (`target="patches"`, FarSLIP), its class vector (`cls`, CLIPSelf), or the mean of both losses (`both`).
 

@@ -13,7 +13,7 @@ from gridscribe.errors import EngineError
 from gridscribe.models.clip.encoder import DenseSpec, Float32, check_windows
 from gridscribe.models.clip.package import AlignmentPackage
 from gridscribe.models.engines.graph_cache import cached_graph, forget
-from gridscribe.models.engines.openvino_engine import compile_options, has_bfloat16
+from gridscribe.models.engines.openvino_engine import check_able, requests
 from gridscribe.models.engines.quiet_openvino import ov
 
 
@@ -26,17 +26,11 @@ class OpenVINOEncoder:
 
     def __init__(self, spec: DenseSpec, package: AlignmentPackage, threads: int) -> None:
         """Compiles the tower for `threads` cores. Raises EngineError for bfloat16 on a processor without it."""
-        if spec.device != "cpu":
-            raise EngineError(f"OpenVINO runs on the CPU here, the spec asks for {spec.device!r}")
-        if spec.precision == "bfloat16" and not has_bfloat16():
-            raise EngineError("the product's engine is OpenVINO in bfloat16, and this processor has no bfloat16")
+        check_able(spec)
         self.spec, self.embed_dim, self.grid = spec, package.embed_dim, spec.window // package.patch
         self.parallel = threads + 1
         core = ov.Core()
-        compiled = core.compile_model(_graph(core, spec, package), "CPU", compile_options(spec.precision, threads))
-        self._idle: queue.SimpleQueue[Any] = queue.SimpleQueue()
-        for _ in range(self.parallel):
-            self._idle.put(compiled.create_infer_request())
+        self._idle = requests(core, _graph(core, spec, package), spec, threads, self.parallel)
         self._closed = False
 
     def encode(self, batch: Float32) -> tuple[Float32, Float32]:

@@ -10,6 +10,7 @@ from gridscribe.models.clip.dense import DenseTower
 from gridscribe.models.clip.encoder import DenseSpec, Float32, check_windows
 from gridscribe.models.clip.package import AlignmentPackage
 from gridscribe.models.clip.towers import build_image_tower
+from gridscribe.models.engines.torch_engine import prepare
 
 
 class TorchEncoder:
@@ -17,14 +18,8 @@ class TorchEncoder:
 
     def __init__(self, spec: DenseSpec, package: AlignmentPackage) -> None:
         """Builds and loads the tower. Raises EngineError for CUDA without a usable device."""
-        if spec.device == "cuda" and not torch.cuda.is_available():
-            raise EngineError("the product's engine is torch on CUDA, and this process sees no CUDA device")
-        if spec.device == "cpu":
-            if spec.threads is None:
-                raise EngineError("torch on CPU needs a fixed number of threads; the spec has none")
-            torch.set_num_threads(spec.threads)
+        self._device = prepare(spec)
         self.spec, self.embed_dim, self.grid, self.parallel = spec, package.embed_dim, spec.window // package.patch, 1
-        self._device = torch.device(spec.device)
         tower = DenseTower(build_image_tower(package), spec.variant, package.mean, package.std)
         self._tower: torch.nn.Module | None = tower.eval().to(self._device)
 

@@ -33,6 +33,23 @@ def compile_options(precision: str, threads: int) -> dict[str, Any]:
     }
 
 
+def check_able(spec: EngineSpec) -> None:
+    """Raises EngineError where this machine cannot run OpenVINO as `spec` says."""
+    if spec.device != "cpu":
+        raise EngineError(f"OpenVINO runs on the CPU here, the spec asks for {spec.device!r}")
+    if spec.precision == "bfloat16" and not has_bfloat16():
+        raise EngineError("the product's engine is OpenVINO in bfloat16, and this processor has no bfloat16")
+
+
+def requests(core: Any, graph: Any, spec: EngineSpec, threads: int, count: int) -> queue.SimpleQueue[Any]:
+    """`graph` compiled for `threads` cores: `count` requests to take from the queue and put back after use."""
+    compiled = core.compile_model(graph, "CPU", compile_options(spec.precision, threads))
+    idle: queue.SimpleQueue[Any] = queue.SimpleQueue()
+    for _ in range(count):
+        idle.put(compiled.create_infer_request())
+    return idle
+
+
 class OpenVINOEngine:
     """See `Engine`. The answer for a window is the same bits at any place in a batch and with any number of threads.
 
@@ -44,18 +61,12 @@ class OpenVINOEngine:
 
     def __init__(self, spec: EngineSpec, package: ModelPackage, threads: int) -> None:
         """Compiles the network for `threads` cores. Raises EngineError for bfloat16 on a processor without it."""
-        if spec.device != "cpu":
-            raise EngineError(f"OpenVINO runs on the CPU here, the spec asks for {spec.device!r}")
-        if spec.precision == "bfloat16" and not has_bfloat16():
-            raise EngineError("the product's engine is OpenVINO in bfloat16, and this processor has no bfloat16")
+        check_able(spec)
         self.spec = spec
         self.num_classes = len(package.classes)
         self.parallel = threads + 1
         core = ov.Core()
-        compiled = core.compile_model(_graph(core, spec, package), "CPU", compile_options(spec.precision, threads))
-        self._idle: queue.SimpleQueue[Any] = queue.SimpleQueue()
-        for _ in range(self.parallel):
-            self._idle.put(compiled.create_infer_request())
+        self._idle = requests(core, _graph(core, spec, package), spec, threads, self.parallel)
         self._closed = False
 
     def predict(self, batch: NDArray[np.float32]) -> NDArray[np.float32]:

@@ -12,6 +12,17 @@ from gridscribe.models.inference import Predictor
 from gridscribe.models.package import ModelPackage, build_network
 
 
+def prepare(spec: EngineSpec) -> torch.device:
+    """The device of `spec`, with its threads set for the whole process. Raises EngineError where it cannot be had."""
+    if spec.device == "cuda" and not torch.cuda.is_available():
+        raise EngineError("the product's engine is torch on CUDA, and this process sees no CUDA device")
+    if spec.device == "cpu":
+        if spec.threads is None:
+            raise EngineError("torch on CPU needs a fixed number of threads; the spec has none")
+        torch.set_num_threads(spec.threads)
+    return torch.device(spec.device)
+
+
 class TorchEngine:
     """See `Engine`. On CPU the number of threads is set for the whole process: the last bits of a sum depend on it.
 
@@ -20,16 +31,10 @@ class TorchEngine:
 
     def __init__(self, spec: EngineSpec, package: ModelPackage) -> None:
         """Builds and loads the network. Raises EngineError for CUDA without a usable device."""
-        if spec.device == "cuda" and not torch.cuda.is_available():
-            raise EngineError("the product's engine is torch on CUDA, and this process sees no CUDA device")
-        if spec.device == "cpu":
-            if spec.threads is None:
-                raise EngineError("torch on CPU needs a fixed number of threads; the spec has none")
-            torch.set_num_threads(spec.threads)
+        self._device = prepare(spec)
         self.spec = spec
         self.num_classes = len(package.classes)
         self.parallel = 1
-        self._device = torch.device(spec.device)
         predictor = Predictor(build_network(package), package.temperature)
         self._predictor: torch.nn.Module | None = predictor.eval().to(self._device)
 

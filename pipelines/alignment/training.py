@@ -19,7 +19,7 @@ from gridscribe.pipelines.curve import draw_curve, read_curve
 from gridscribe.pipelines.packaging import config_digest
 from gridscribe.pipelines.precision import training_precision
 from gridscribe.pipelines.recipes import config_path
-from gridscribe.pipelines.training import CheckedRunner, ProgressFilter, set_steps
+from gridscribe.pipelines.training import CheckedRunner, ProgressFilter, settle
 
 ROOM = "alignment"  # of the configs
 
@@ -39,13 +39,7 @@ def load_alignment_config(
     `kind` of data (`READERS`) is the config's own unless given; `cfg_options` (dotted keys) are merged before.
     """
     config = Config.fromfile(str(config_path(name, ROOM)))
-    if cfg_options:
-        config.merge_from_dict(dict(cfg_options))
-    if steps is not None:
-        set_steps(config, steps)
-    if seed is not None:
-        config.randomness.seed = seed
-    config.work_dir = str(work_dir)
+    settle(config, work_dir, steps=steps, seed=seed, cfg_options=cfg_options)
     views = config.train_dataloader.dataset
     views.data_root, views.seed = str(data), config.randomness.seed
     if kind is not None:

@@ -146,7 +146,7 @@ class Views:
     def _caption(self, seen: Sequence[tuple[AnnotatedRegion, Window]], rng: Rng) -> str:
         kinds = list({region.category: None for region, _ in seen})
         if not kinds:
-            return sentence(["nothing in particular"], rng).replace("a nothing", "nothing")
+            return sentence(["nothing in particular"], rng)
         chosen = rng.permutation(len(kinds))[:MENTIONED].tolist()
         phrases = []
         for kind in (kinds[k] for k in chosen):
@@ -181,7 +181,10 @@ def in_view(
 
 
 def square_around(box: Window) -> Window:
-    """The square that an object is looked at in: `MARGIN` around its longer side, at least `LEAST`; it may leave the image."""
+    """The square that an object is looked at in: `MARGIN` around its longer side, at least `LEAST`; it may leave the image.
+
+    FarSLIP cuts the box itself, of at least 64 px, and stretches it; objects of a few pixels would be all blur so.
+    """
     side = max(LEAST, round(max(box.height, box.width) * (1 + 2 * MARGIN)))
     return Window(box.row + (box.height - side) // 2, box.col + (box.width - side) // 2, side, side)
 

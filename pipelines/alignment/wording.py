@@ -45,7 +45,18 @@ OTHER_WORDS: dict[str, tuple[str, ...]] = {
 }
 KEPT_BACK = 6
 SENTENCES = ("a satellite image of {}", "a satellite photo of {}", "an aerial view of {}", "{}")
-_PLURAL = ("solar panels", "photovoltaic panels", "stacked goods", "stored materials", "bushes", "scrub", "farmland")
+_UNCOUNTED = (
+    "nothing",
+    "solar panels",
+    "photovoltaic panels",
+    "stacked goods",
+    "stored materials",
+    "bushes",
+    "scrub",
+    "farmland",
+)
+
+_VOWELS = ("a", "e", "i", "o", "un", "L-")  # "a U-shaped house", "an L-shaped house"
 
 
 def wordings(phrase: str) -> list[str]:
@@ -86,6 +97,6 @@ def sentence(phrases: Sequence[str], rng: Rng) -> str:
 
 def with_article(phrase: str) -> str:
     """`a` or `an` before what can be counted."""
-    if phrase.startswith(_PLURAL):
+    if phrase.startswith(_UNCOUNTED):
         return phrase
-    return f"{'an' if phrase[0] in 'aeioAEIOL' else 'a'} {phrase}"
+    return f"{'an' if phrase.startswith(_VOWELS) else 'a'} {phrase}"

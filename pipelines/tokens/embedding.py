@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from gridscribe.ingest.raster import RasterReader
 from gridscribe.models.pruning import Candidates, Pruner
-from gridscribe.pipelines.padded import read_padded
+from gridscribe.pipelines.padded import Padding
 from gridscribe.pipelines.scale import WorkGrid, work_grid
 from gridscribe.pipelines.stages import Deadline
 from gridscribe.pipelines.token_blend import Encoder, Place, TokenBand, encode_box, patch_lattice
@@ -119,14 +119,16 @@ class PartEmbedder:
 
     def _read(self, window: Window) -> Float32 | None:
         """The window's pixels, its far edge padded; notes which tokens of the box have a valid pixel."""
-        rgb, valid = read_padded(self._reader, self._work, window)
-        patch = self._plan.patch
+        padding, work, patch = Padding.of(window, self._work.grid.window), self._work, self._plan.patch
+        rgb, known = self._reader.read_color(padding.source, work.grid if work.resampled else None)
+        valid = np.zeros(window.shape, np.bool_)  # padding never is
+        valid[padding.inside.slices(window)] = known[padding.inside.slices(padding.source)]
         cells = Window(window.row // patch, window.col // patch, window.height // patch, window.width // patch)
         here = cells.intersection(self.box)
         if here:
             seen: NDArray[np.bool_] = np.any(valid.reshape(cells.height, patch, cells.width, patch), axis=(1, 3))
             self._valid[here.slices(self.box)] |= seen[here.slices(cells)]
-        return rgb if valid.any() else None
+        return padding.fill(rgb).astype(np.float32) if valid.any() else None
 
 
 def token_frame(work: WorkGrid, patch: int) -> TokenFrame:
