@@ -12,6 +12,7 @@ BENCHES = (
     "small_images.py",
     "at_many.py",
     "overlap.py",
+    "missing_height.py",
     "token_store.py",
     "training_throughput.py",
 )
