@@ -24,7 +24,7 @@ from gridscribe.regions import CELL, value_dtype
 from gridscribe.tiff import BLOCK
 from gridscribe.values import Grid, Window
 
-ROWS_AT_ONCE = 128  # written to the raster
+ROWS_AT_ONCE = 32  # written to the raster
 CELLS_AHEAD = 2  # cells read and cut into pieces before they are asked for
 
 
@@ -91,7 +91,7 @@ def _groups(regions: NDArray[Any], row: int, width: int, cell: int) -> list[NDAr
     """The regions that begin in a row of cells, by cell, in each the long ones, then by `BLOCK`.
 
     A group is worked on as a whole, in the window around it. The many regions that are small are so taken a block at a time,
-    and the window around those that may be as large as a cell is filled once.
+    and those that may be as large as a cell as many as fit into a window not much larger than one.
     """
     if not len(regions):
         return []
@@ -100,7 +100,20 @@ def _groups(regions: NDArray[Any], row: int, width: int, cell: int) -> list[NDAr
     block = np.where(long, -1, (rows - row) // BLOCK * (cell // BLOCK + 1) + cols % cell // BLOCK)
     order = np.lexsort((regions["value"], block, cols // cell))
     names = np.stack([(cols // cell)[order], block[order]])
-    return np.split(regions[order], np.flatnonzero((np.diff(names) != 0).any(axis=0)) + 1)
+    together = np.split(regions[order], np.flatnonzero((np.diff(names) != 0).any(axis=0)) + 1)
+    return [part for group in together for part in _within(group, (cell + BLOCK) ** 2)]
+
+
+def _within(regions: NDArray[Any], pixels: int) -> Iterator[NDArray[Any]]:
+    """Some after some of the regions, so many that the window around them holds at most `pixels`, or one."""
+    edges = np.stack([regions[name] for name in ("top", "left", "bottom", "right")], axis=1).tolist()
+    first, (top, left, bottom, right) = 0, edges[0]
+    for number, (above, before, below, after) in enumerate(edges):
+        top, left, bottom, right = min(top, above), min(left, before), max(bottom, below), max(right, after)
+        if number > first and (bottom - top) * (right - left) > pixels:
+            yield regions[first:number]
+            first, (top, left, bottom, right) = number, edges[number]
+    yield regions[first:]
 
 
 def _labels(strips: list[Strip], values: NDArray[np.int64], window: Window) -> NDArray[np.int32]:

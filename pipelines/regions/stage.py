@@ -24,8 +24,8 @@ from gridscribe.pipelines.stages import Deadline
 from gridscribe.regions import ROW_GROUP, regions_schema
 from gridscribe.store import Store
 
-CACHE_BYTES = 64 << 20
-"""Blocks kept: what neighbouring cells read twice."""
+CACHE_BYTES = 24 << 20
+"""Blocks kept: what the windows around neighbouring groups of regions read twice."""
 
 
 class RegionStage:
