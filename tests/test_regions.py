@@ -42,7 +42,7 @@ from gridscribe.pipelines.regions.cells import cell_of
 from gridscribe.pipelines.regions.outlines import outlines
 from gridscribe.pipelines.regions.rows import confidence_mean, height_statistics
 from gridscribe.pipelines.regions.stage import RegionStage
-from gridscribe.pipelines.regions.strips import Strip, settled
+from gridscribe.pipelines.regions.strips import REGION, Strip, settled
 from gridscribe.pipelines.stages import Deadline
 from gridscribe.regions import CELL, region_id, regions_schema, value_dtype
 from gridscribe.store import Store, open_store
@@ -163,6 +163,30 @@ def test_outlines_hold_exactly_their_pixels(classes: np.ndarray, rows: int) -> N
     assert np.array_equal(
         shapely.get_num_coordinates(polygons), shapely.get_num_coordinates(shapely.simplify(polygons, 0))
     )
+
+
+@settings(max_examples=100, deadline=None)
+@given(data=st.data(), count=st.integers(0, 40), cell=st.sampled_from([512, 1024, 2048]))
+def test_groups_hold_every_region_once_in_windows_that_are_bounded(data: st.DataObject, count: int, cell: int) -> None:
+    width, row = 5000, 2 * cell
+    regions = np.zeros(count, REGION)
+    for region in regions:
+        height, across = data.draw(st.integers(1, cell)), data.draw(st.integers(1, cell))
+        top, left = row + data.draw(st.integers(0, cell - 1)), data.draw(st.integers(0, width - across))
+        first = data.draw(st.integers(left, left + across - 1))
+        region["value"], region["top"], region["left"] = top * width + first + 1, top, left
+        region["bottom"], region["right"] = top + height, left + across
+    groups = image_module._groups(regions, row, width, cell)
+    assert sorted(np.concatenate([regions[:0], *groups])["value"]) == sorted(regions["value"])
+    assert len(groups) <= count
+    for group in groups:
+        columns = (group["value"] - 1) % width // cell
+        assert len(set(columns.tolist())) == 1
+        assert (np.diff(group["value"]) >= 0).all()
+        area = int(
+            np.ptp([group["top"].min(), group["bottom"].max()]) * np.ptp([group["left"].min(), group["right"].max()])
+        )
+        assert len(group) == 1 or area <= (cell + 512) ** 2
 
 
 @settings(max_examples=100, deadline=None)
