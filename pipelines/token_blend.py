@@ -9,8 +9,10 @@ the class vectors of the windows are kept beside it, since their share of a scor
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from concurrent.futures import Future
+from dataclasses import dataclass, field
 from typing import Protocol
 
 import numpy as np
@@ -23,13 +25,20 @@ from gridscribe.values import Window
 Float32 = NDArray[np.float32]
 Place = tuple[int, int]
 """Row and column of a window in the lattice."""
+HELD = 32
+"""Windows held back while a call fills, so that a run of empty ones does not pile up."""
 
 
 class Encoder(Protocol):
-    """What a dense encoder gives here: class vectors [B, D] and tokens [B, g, g, D] of windows [B, 3, H, W]."""
+    """What a dense encoder gives here; see `models.clip.shared_encoder.SharedEncoder`."""
 
-    def encode(self, batch: Float32) -> tuple[Float32, Float32]:
-        """See `models.clip.encoder.DenseEncoder`."""
+    batch: int
+    """Most windows of a call."""
+    depth: int
+    """Calls to have under way so that it never waits for the next one."""
+
+    def submit(self, windows: list[Float32]) -> Future[tuple[Float32, Float32]]:
+        """Class vectors [B, D] and tokens [B, g, g, D] of windows [3, H, W], once they are there."""
         ...
 
 
@@ -130,36 +139,60 @@ class TokenBlender:
 
 
 def encode_box(
-    read: Read, encoder: Encoder, lattice: Lattice, box: Window, *, patch: int, dim: int, batch: int = 1
+    read: Read, encoder: Encoder, lattice: Lattice, box: Window, *, patch: int, dim: int
 ) -> Iterator[TokenBand]:
-    """The bands of `box`, top to bottom: read the windows that meet it, encode up to `batch` at once, blend.
+    """The bands of `box`, top to bottom: read the windows that meet it, encode, blend.
 
     `lattice` and `box` are in patches; `read` is asked for windows in pixels. What is blended is what the encoder gives,
     not normalised. Nothing that is held grows with the height of the box.
     """
     blender = TokenBlender(lattice, box, dim)
-    waiting: list[tuple[Place, Float32 | None]] = []
-
-    def flush() -> Iterator[TokenBand]:
-        pixels = [window for _, window in waiting if window is not None]
-        cls, tokens = encoder.encode(np.stack(pixels)) if pixels else (np.empty(0), np.empty(0))
-        at = 0
-        for place, window in waiting:
-            band = blender.add(place, None if window is None else (cls[at], tokens[at]))
-            at += window is not None
-            if band is not None:
-                yield band
-        waiting.clear()
-
+    groups: deque[_Group] = deque()
+    calls = 0  # groups that the encoder has to answer
+    group = _Group()
     for place in lattice.meeting(box):
         cell = lattice.at(*place)
-        waiting.append(
-            (place, read(Window(cell.row * patch, cell.col * patch, cell.height * patch, cell.width * patch)))
-        )
-        if len(waiting) == batch:
-            yield from flush()
-    if waiting:
-        yield from flush()
+        window = read(Window(cell.row * patch, cell.col * patch, cell.height * patch, cell.width * patch))
+        group.add(place, window)
+        if len(group.windows) == encoder.batch or len(group.places) >= HELD:
+            calls += group.ask(encoder)
+            groups.append(group)
+            group = _Group()
+        while groups and (calls > encoder.depth or groups[0].answers is None):
+            calls -= groups[0].answers is not None
+            yield from groups.popleft().blend(blender)
+    group.ask(encoder)
+    for last in (*groups, group):
+        yield from last.blend(blender)
+
+
+@dataclass(slots=True)
+class _Group:
+    """Consecutive windows that hold one call's worth of those to be encoded, or none at all."""
+
+    places: list[tuple[Place, bool]] = field(default_factory=list)
+    windows: list[Float32] = field(default_factory=list)
+    answers: Future[tuple[Float32, Float32]] | None = None
+
+    def add(self, place: Place, window: Float32 | None) -> None:
+        self.places.append((place, window is not None))
+        if window is not None:
+            self.windows.append(window)
+
+    def ask(self, encoder: Encoder) -> bool:
+        if self.windows:
+            self.answers = encoder.submit(self.windows)
+            self.windows = []
+        return self.answers is not None
+
+    def blend(self, blender: TokenBlender) -> Iterator[TokenBand]:
+        cls, tokens = self.answers.result() if self.answers is not None else (np.empty(0), np.empty(0))
+        at = 0
+        for place, encoded in self.places:
+            band = blender.add(place, (cls[at], tokens[at]) if encoded else None)
+            at += encoded
+            if band is not None:
+                yield band
 
 
 def spread_windows(lattice: Lattice, box: Window, places: Sequence[Place], values: Float32) -> Float32:

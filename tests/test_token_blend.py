@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from concurrent.futures import Future
 
 import numpy as np
 import pytest
@@ -22,8 +23,16 @@ Float32 = NDArray[np.float32]
 class FakeEncoder:
     """Vectors that depend on a window's pixels and on the place in the window, as a network's do."""
 
-    def __init__(self) -> None:
+    depth = 2
+
+    def __init__(self, batch: int = 1) -> None:
+        self.batch = batch
         self.batches: list[int] = []
+
+    def submit(self, windows: list[Float32]) -> Future[tuple[Float32, Float32]]:
+        answer: Future[tuple[Float32, Float32]] = Future()
+        answer.set_result(self.encode(np.stack(windows)))
+        return answer
 
     def encode(self, batch: Float32) -> tuple[Float32, Float32]:
         self.batches.append(len(batch))
@@ -137,7 +146,7 @@ def test_bits_do_not_depend_on_boxes_or_batches(data: st.DataObject) -> None:
         row, col, data.draw(st.integers(1, lattice.height - row)), data.draw(st.integers(1, lattice.width - col))
     )
     batch = data.draw(st.integers(1, 5))
-    parts = list(encode_box(read, FakeEncoder(), lattice, box, patch=PATCH, dim=DIM, batch=batch))
+    parts = list(encode_box(read, FakeEncoder(batch), lattice, box, patch=PATCH, dim=DIM))
     tokens, covered = joined(parts, box)
     assert np.array_equal(tokens, wanted[box.slices()])
     assert np.array_equal(covered, seen[box.slices()])
@@ -165,7 +174,7 @@ def test_a_bias_of_windows_can_be_taken_off_when_the_question_is_asked() -> None
             return cls, np.repeat(score[..., None], DIM, axis=-1)
 
     wanted, _ = joined(list(encode_box(read, Biased(), lattice, box, patch=PATCH, dim=DIM)), box)
-    bands = list(encode_box(read, FakeEncoder(), lattice, box, patch=PATCH, dim=DIM, batch=3))
+    bands = list(encode_box(read, FakeEncoder(3), lattice, box, patch=PATCH, dim=DIM))
     tokens, _ = joined(bands, box)
     places = [place for band in bands for place in band.places]
     bias = spread_windows(lattice, box, places, np.concatenate([band.cls for band in bands]) @ phrase)
@@ -184,9 +193,9 @@ def test_memory_is_that_of_a_row_of_windows() -> None:
 
 
 def test_short_batches_only_at_the_end() -> None:
-    encoder, lattice = FakeEncoder(), patch_lattice(40, 40, 16, 8, PATCH)
+    encoder, lattice = FakeEncoder(3), patch_lattice(40, 40, 16, 8, PATCH)
     box = Window(0, 0, lattice.height, lattice.width)
-    list(encode_box(reader(picture(40, 40), set()), encoder, lattice, box, patch=PATCH, dim=DIM, batch=3))
+    list(encode_box(reader(picture(40, 40), set()), encoder, lattice, box, patch=PATCH, dim=DIM))
     assert encoder.batches == [3, 3, 3, 3, 3, 1]
 
 

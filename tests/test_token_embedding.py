@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from concurrent.futures import Future
 from typing import Any
 
 import numpy as np
@@ -46,6 +47,16 @@ class FakeReader:
 class FakeEncoder:
     """A token is its patch's colours and something of the whole window, so that windows disagree about a cell."""
 
+    depth = 2
+
+    def __init__(self, batch: int = 1) -> None:
+        self.batch = batch
+
+    def submit(self, windows: list[np.ndarray]) -> Future[tuple[np.ndarray, np.ndarray]]:
+        answer: Future[tuple[np.ndarray, np.ndarray]] = Future()
+        answer.set_result(self.encode(np.stack(windows)))
+        return answer
+
     def encode(self, batch: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         count, _, side, _ = batch.shape
         patches = batch.reshape(count, 3, side // PATCH, PATCH, side // PATCH, PATCH).mean(axis=(3, 5))
@@ -62,7 +73,7 @@ def plan(**changes: Any) -> TokenPlan:
 
 def embed(reader: FakeReader, box: Window, how: TokenPlan, batch: int = 3) -> PartTokens:
     fake: Any = reader
-    return PartEmbedder(fake, box, None, how).embed(FakeEncoder(), Deadline(100), batch)
+    return PartEmbedder(fake, box, None, how).embed(FakeEncoder(batch), Deadline(100))
 
 
 def slow(reader: FakeReader, how: TokenPlan) -> tuple[np.ndarray, np.ndarray, dict[tuple[int, int], np.ndarray]]:

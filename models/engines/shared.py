@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from types import TracebackType
+from typing import Generic, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,14 +14,37 @@ from numpy.typing import NDArray
 from gridscribe.models.engines.base import BANDS, Engine, EngineSpec
 
 
+Answer = TypeVar("Answer")
+
+
+class Calls(Generic[Answer]):
+    """Calls of one function of a batch, queued by any thread. A call waits for its turn; none waits for another's answer."""
+
+    def __init__(self, call: Callable[[NDArray[np.float32]], Answer], parallel: int) -> None:
+        """`parallel` is how many may be in progress at once."""
+        self._call = call
+        self._pool = ThreadPoolExecutor(parallel, thread_name_prefix="gridscribe-engine")
+        self.depth = parallel + 1
+        """Calls to have under way so that it never waits for the next one."""
+
+    def submit(self, windows: list[NDArray[np.float32]]) -> Future[Answer]:
+        """Queue a call with at least one window, stacked."""
+        batch = windows[0][None] if len(windows) == 1 else np.stack(windows)
+        return self._pool.submit(self._call, batch)
+
+    def close(self) -> None:
+        """Drop what has not begun and wait for what has."""
+        self._pool.shutdown(wait=True, cancel_futures=True)
+
+
 class SharedEngine:
-    """One engine used by several items at once. A call waits for its turn in a queue; no call waits for another's answer."""
+    """One engine used by several items at once; see `Calls`."""
 
     def __init__(self, engine: Engine) -> None:
         """Takes the engine over: `close` closes it."""
         self._engine = engine
-        self._pool = ThreadPoolExecutor(engine.parallel, thread_name_prefix="gridscribe-engine")
-        self.depth = engine.parallel + 1
+        self._calls = Calls(engine.predict, engine.parallel)
+        self.depth = self._calls.depth
         """Calls to have under way so that the engine never waits for the next one."""
 
     @property
@@ -41,8 +65,7 @@ class SharedEngine:
 
     def submit(self, windows: list[NDArray[np.float32]]) -> Future[NDArray[np.float32]]:
         """Queue 1 to `spec.batch` windows, float32 [4, window, window]; the answer is that of `Engine.predict`."""
-        batch = windows[0][None] if len(windows) == 1 else np.stack(windows)
-        return self._pool.submit(self._engine.predict, batch)
+        return self._calls.submit(windows)
 
     def stream(self, windows: Iterable[NDArray[np.float32]]) -> Iterator[NDArray[np.float32]]:
         """Answers to `windows` one by one, float32 [classes, window, window], in their order."""
@@ -62,7 +85,7 @@ class SharedEngine:
 
     def close(self) -> None:
         """Drop what has not begun, wait for what has, free the engine."""
-        self._pool.shutdown(wait=True, cancel_futures=True)
+        self._calls.close()
         self._engine.close()
 
     def __enter__(self) -> SharedEngine:

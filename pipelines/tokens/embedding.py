@@ -75,8 +75,8 @@ class PartEmbedder:
         self._lattice = patch_lattice(height, width, plan.window, plan.stride, plan.patch)
         self._valid = np.zeros(self.box.shape, np.bool_)
 
-    def embed(self, encoder: Encoder, deadline: Deadline, batch: int) -> PartTokens:
-        """Encode `batch` windows at a time. Raises `InputError` as reading does, and as the deadline says."""
+    def embed(self, encoder: Encoder, deadline: Deadline) -> PartTokens:
+        """Encode, blend and reduce. Raises `InputError` as reading does, and as the deadline says."""
         plan = self._plan
         grids: list[TokenGrid] = []
         places: list[Place] = []
@@ -86,7 +86,7 @@ class PartEmbedder:
             deadline.check()
             return self._read(window)
 
-        bands = encode_box(read, encoder, self._lattice, self.box, patch=plan.patch, dim=plan.dim, batch=batch)
+        bands = encode_box(read, encoder, self._lattice, self.box, patch=plan.patch, dim=plan.dim)
         for stripe, tokens, covered in self._stripes(bands, places, vectors) if self.box else ():
             usable = covered & self._valid[stripe.slices(self.box)]
             frame = self.frame.with_box(stripe)
