@@ -69,6 +69,16 @@ def tokens_key(product: str, item: str) -> str:
     return f"{product_prefix(product)}/tokens/{check_id(item, 'item')}.parquet"
 
 
+def windows_key(product: str, item: str) -> str:
+    """`products/<product>/tokens/<item>.windows.parquet`: the class vectors of the windows that tokens come from."""
+    return f"{product_prefix(product)}/tokens/{check_id(item, 'item')}.windows.parquet"
+
+
+def concepts_key(product: str) -> str:
+    """`products/<product>/concepts.parquet`: the concept bank that labels of regions are taken from."""
+    return f"{product_prefix(product)}/concepts.parquet"
+
+
 def regions_key(product: str, item: str) -> str:
     """`products/<product>/regions/<item>.parquet`."""
     return f"{product_prefix(product)}/regions/{check_id(item, 'item')}.parquet"
@@ -180,13 +190,13 @@ class ProductKey:
 
     product: str
     room: str
-    """"commits", "images", "masks", "regions", "tokens", "pages", or "" for `product.json`."""
+    """"commits", "images", "masks", "regions", "tokens", "pages", or "" for `product.json` and `concepts.parquet`."""
     id: str
-    """The item's or image's id (first part of the file name); "product" for `product.json`."""
+    """The item's or image's id (first part of the file name); "product" for `product.json`, "concepts" likewise."""
     folder: str | None
     """The image's id where the object is a part of an image (`masks/<image>/<item>.tif`; `regions/` likewise)."""
     kind: str
-    """The suffixes between id and extension without digest: "", "confidence", "height", "regions" ..."""
+    """The suffixes between id and extension without digest: "", "confidence", "height", "regions", "windows" ..."""
     digest: str | None
     """16 hex where the object's own name was taken by other bytes."""
     extension: str

@@ -196,7 +196,8 @@ def stream_tokens(store: RangeStore, commits: Iterable[Commit], at_once: int = A
     """All tokens that `commits` hold, a batch per row group, in order of commits; memory holds `at_once` bytes of them."""
     for commit in commits:
         for record in commit.objects:
-            if parse_product_key(record.key).room == "tokens":
+            parsed = parse_product_key(record.key)
+            if parsed.room == "tokens" and not parsed.kind:
                 table, read = open_tokens(store, record.key, record.size)
                 yield from table.stream(read, at_once=at_once)
 

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from gridscribe.errors import ModelError
 from gridscribe.models.architecture import check_architecture, modalities
-from gridscribe.models.package_files import JSON_LIMIT, MODEL_FILE, digest, encode, read_files
+from gridscribe.models.package_files import JSON_LIMIT, MODEL_FILE, digest, encode, place_of, read_files, shipped
 from gridscribe.models.weights import read_weights
 
 if TYPE_CHECKING:
@@ -32,7 +32,6 @@ TASK = "semantic-segmentation"
 WEIGHTS_FILE = "model.safetensors"
 WEIGHTS_LIMIT = 1 << 30
 TEMPERATURES = (0.05, 20.0)
-SHIPPED = Path(__file__).parent / "shipped"
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +78,7 @@ class ModelPackage:
 
 def shipped_packages() -> list[str]:
     """Names of the packages that come with gridscribe."""
-    return sorted(p.parent.name for p in SHIPPED.glob(f"*/{MODEL_FILE}"))
+    return shipped(WEIGHTS_FILE)
 
 
 def load_package(uri: str | Path) -> ModelPackage:
@@ -89,8 +88,7 @@ def load_package(uri: str | Path) -> ModelPackage:
     Raises ModelError, saying which field, its value and what is allowed, where anything is missing, damaged, of another
     version, or outside what is allowed. Weights are checked against the architecture by `build_network`.
     """
-    place = str(SHIPPED / str(uri)) if str(uri) in shipped_packages() else str(uri)
-    described, weights = _read(place, str(uri))
+    described, weights = _read(place_of(uri, WEIGHTS_FILE), str(uri))
     return _parse(described, weights, str(uri))
 
 
@@ -176,9 +174,6 @@ def updated_package(
 
 
 def _read(place: str, asked: str) -> tuple[bytes, bytes]:
-    if "://" not in place and not Path(place).is_dir():
-        shipped = ", ".join(shipped_packages()) or "none"
-        raise ModelError(f"model {asked!r}: neither a shipped model ({shipped}) nor a folder nor an object-store URI")
     found = read_files(place, asked, {MODEL_FILE: JSON_LIMIT, WEIGHTS_FILE: WEIGHTS_LIMIT})
     return found[MODEL_FILE], found[WEIGHTS_FILE]
 

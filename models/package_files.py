@@ -12,6 +12,27 @@ from gridscribe.errors import MissingObjectError, ModelError, StoreError
 
 MODEL_FILE = "model.json"
 JSON_LIMIT = 1 << 20
+SHIPPED = Path(__file__).parent / "shipped"
+
+
+def shipped(weights: str) -> list[str]:
+    """Names of the packages that come with gridscribe and hold the file `weights`: those of one kind of model."""
+    return sorted(path.parent.name for path in SHIPPED.glob(f"*/{weights}") if (path.parent / MODEL_FILE).is_file())
+
+
+def place_of(uri: str | Path, weights: str) -> str:
+    """The folder or URI that `uri` means: the name of a shipped package (see `shipped`), or a place itself.
+
+    Raises ModelError where it is neither.
+    """
+    asked = str(uri)
+    names = shipped(weights)
+    if asked in names:
+        return str(SHIPPED / asked)
+    if "://" not in asked and not Path(asked).is_dir():
+        known = ", ".join(names) or "none"
+        raise ModelError(f"model {asked!r}: neither a shipped model ({known}) nor a folder nor an object-store URI")
+    return asked
 
 
 def read_files(place: str | Path, asked: str, limits: Mapping[str, int]) -> dict[str, bytes]:

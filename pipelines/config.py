@@ -9,6 +9,7 @@ from typing import Any
 
 from gridscribe.errors import UsageError
 from gridscribe.ingest.images import InputOptions
+from gridscribe.pipelines.alignment_options import AlignmentOptions, TokenOptions
 from gridscribe.regions import CELL
 
 ITEM_GRAIN = 512  # item edges lie on multiples of this (the block size of the files written)
@@ -58,6 +59,10 @@ class RasterJob:
     """Refuse images outside the model's range of ground sampling distance instead of resampling them."""
     regions: RegionOptions | None = field(default_factory=RegionOptions)
     """How masks become regions, once all of an image's are there; None leaves regions out."""
+    alignment: AlignmentOptions | None = None
+    """The model that embeds images and regions in the space of words; None leaves embeddings out."""
+    tokens: TokenOptions | None = field(default_factory=TokenOptions)
+    """How dense tokens are stored, where there is an alignment model; None leaves them out."""
     item_size: int = 8192
     """Largest box of one item, pixels a side; a multiple of 512. Does not change any pixel."""
     bundle_pixels: int = 16 * 1024 * 1024
@@ -94,17 +99,30 @@ def _checked(cls: type, values: Mapping[str, Any], where: str) -> Any:
         raise UsageError(f"{where}: {error}") from error
 
 
+_PARTS: dict[str, type] = {
+    "inputs": InputOptions,
+    "engine": EngineOptions,
+    "regions": RegionOptions,
+    "alignment": AlignmentOptions,
+    "tokens": TokenOptions,
+}
+_OPTIONAL = ("regions", "alignment", "tokens")
+
+
 def raster_job(values: Mapping[str, Any], where: str = "job config") -> RasterJob:
     """A `RasterJob` from plain data; raises `UsageError` naming the key, the value and what is allowed."""
     values = dict(values)
-    if "regions" in values and values["regions"] in (None, False, "off", "None"):
-        values["regions"] = None
-    for name, cls in (("inputs", InputOptions), ("engine", EngineOptions), ("regions", RegionOptions)):
-        if name in values and not (name == "regions" and values[name] is None):
-            if not isinstance(values[name], Mapping):
-                what = "a dict, or None to leave regions out" if name == "regions" else "a dict"
-                raise UsageError(f"{where}: {name}={values[name]!r}: must be {what}")
-            values[name] = _checked(cls, values[name], f"{where}: {name}")
+    for name, cls in _PARTS.items():
+        if name not in values:
+            continue
+        optional = name in _OPTIONAL
+        if optional and (values[name] is None or values[name] is False or values[name] in ("off", "None")):
+            values[name] = None
+            continue
+        if not isinstance(values[name], Mapping):
+            what = f"a dict, or None to leave {name} out" if optional else "a dict"
+            raise UsageError(f"{where}: {name}={values[name]!r}: must be {what}")
+        values[name] = _checked(cls, values[name], f"{where}: {name}")
     for key in ("window", "stride", "item_size", "bundle_pixels", "attempts"):
         value = values.get(key)
         if value is not None and (isinstance(value, bool) or not isinstance(value, int)):

@@ -17,6 +17,7 @@ from gridscribe.ingest.discover import discover
 from gridscribe.ingest.images import Account, RasterImage
 from gridscribe.models.engines import EngineSpec, engine_environment, resolve_engine
 from gridscribe.models.package import ModelPackage, load_package
+from gridscribe.pipelines.aligning import AlignmentSpec, resolve_alignment
 from gridscribe.pipelines.aoi import aoi_box
 from gridscribe.pipelines.config import RasterJob, as_settings
 from gridscribe.pipelines.cutting import cut
@@ -48,6 +49,8 @@ class RasterPlan:
     images: tuple[RasterImage, ...]
     boxes: dict[str, Window]
     """The pixels asked for, by image id."""
+    alignment: AlignmentSpec | None
+    """The model of embeddings; None where there are none."""
     accounts: tuple[Account, ...]
     """Inputs that will not be processed, and why."""
     items: tuple[Item, ...]
@@ -63,6 +66,7 @@ class RasterPlan:
             windows=self.windows,
             time_limit=self.config.time_limit,
             regions=self.config.regions,
+            alignment=self.alignment,
             environment=engine_environment(self.engine),
         )
 
@@ -116,12 +120,13 @@ def plan_raster(
             f"stride={stride}: must not be larger than the window ({engine.window}): pixels would be left out"
         )
     windows = WindowPlan(engine.window, stride, package.gsd, config.strict_gsd)
+    alignment = _alignment(config)
     found = discover(inputs, config.inputs, height_for=_height_for(package, config), progress=progress)
     boxes, outside = _boxes(found.images, area)
     images = tuple(image for image in found.images if image.image_id in boxes)
     accounts = (*found.accounts, *outside)
     items = tuple(cut(images, boxes, item_size=config.item_size, bundle_pixels=config.bundle_pixels))
-    product_json = _product(package, engine, windows, config)
+    product_json = _product(package, engine, windows, alignment, config)
     product = product_id(product_json)
     job = sha256(
         canonical_json(
@@ -134,8 +139,8 @@ def plan_raster(
         )
     )[:16]
     return RasterPlan(
-        job, product, product_json, tuple(inputs), config, package, engine, windows, images, boxes, accounts, items
-    )
+        job, product, product_json, tuple(inputs), config, package, engine, windows, images, boxes, alignment, accounts, items
+    )  # fmt: skip
 
 
 def remaining(items: Sequence[Item], coverage: Coverage, failed: frozenset[str] = frozenset()) -> list[Item]:
@@ -166,13 +171,27 @@ def _height_for(package: ModelPackage, config: RasterJob) -> str | None:
     )
 
 
-def _product(package: ModelPackage, engine: EngineSpec, windows: WindowPlan, config: RasterJob) -> dict[str, Any]:
+def _alignment(config: RasterJob) -> AlignmentSpec | None:
+    if config.alignment is None:
+        return None
+    return resolve_alignment(config.alignment, config.engine, config.tokens, strict_gsd=config.strict_gsd)
+
+
+def _product(
+    package: ModelPackage,
+    engine: EngineSpec,
+    windows: WindowPlan,
+    alignment: AlignmentSpec | None,
+    config: RasterJob,
+) -> dict[str, Any]:
+    segmentor = {"role": "segmentor", "name": package.name, "uri": package.uri, "digest": package.digest}
     return {
         "schema": OUTPUT_SCHEMA,
         "job": "raster",
-        "models": [{"role": "segmentor", "name": package.name, "uri": package.uri, "digest": package.digest}],
+        "models": [segmentor] if alignment is None else [segmentor, alignment.model_json()],
         "settings": {
             **as_settings(config),
+            **({} if alignment is None else {"alignment": alignment.settings()}),
             "window": windows.window,
             "stride": windows.stride,
             "gsd": list(windows.gsd),

@@ -8,7 +8,8 @@ from __future__ import annotations
 import shutil
 import tempfile
 import time
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from gridscribe.commits import Commit, ObjectRecord, commit_item, put_objects
 from gridscribe.errors import InputError, ModelError
 from gridscribe.models.engines import EngineSpec, SharedEngine, open_engine
 from gridscribe.models.package import ModelPackage, load_package
+from gridscribe.pipelines.aligning import Alignment, AlignmentSpec
 from gridscribe.pipelines.config import RegionOptions
 from gridscribe.pipelines.items import Item, Part
 from gridscribe.pipelines.predicted import predict_item
@@ -26,9 +28,12 @@ from gridscribe.pipelines.region_items import RegionItem, Work
 from gridscribe.pipelines.regions.stage import RegionStage
 from gridscribe.pipelines.rows import image_row
 from gridscribe.pipelines.stages import Deadline
+from gridscribe.pipelines.tokens.embedding import PartTokens
+from gridscribe.pipelines.tokens.objects import TOKEN_KEYS, TokenPart, token_objects
 from gridscribe.pipelines.writing import PartFiles
 from gridscribe.store import open_store
 from gridscribe.tables import write_images
+from gridscribe.token_tables import token_columns
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +49,8 @@ class PipelineSpec:
     time_limit: float
     regions: RegionOptions | None = None
     """None where no item of regions will come."""
+    alignment: AlignmentSpec | None = None
+    """None where nothing is embedded."""
     environment: dict[str, str] = field(default_factory=dict)
     """Variables that the worker's process must start with (the allocator's settings where torch runs on CPU)."""
 
@@ -65,6 +72,7 @@ class RasterPipeline:
             )
         self._engine = SharedEngine(open_engine(spec.engine, self._package, cores=cores))
         self._engine.warm_up()
+        self._alignment = None if spec.alignment is None else Alignment(spec.alignment, cores)
         self._store = open_store(spec.output)
         # pyarrow imports what it needs (pandas, where installed) at its first table: at start, not in an item
         write_images(())
@@ -97,10 +105,16 @@ class RasterPipeline:
                 item, self.spec.windows, self._engine, self._package, self.spec.product, scratch, deadline
             )
             predicted = time.perf_counter()
+            tokens: dict[str, PartTokens] = {}
+            if self._alignment is not None and self._alignment.spec.tokens is not None:
+                tokens, unread = self._alignment.tokens([files.part for files in done], deadline)
+                failed += [Broken(part, error) for part, error in unread]
+                done = [files for files in done if files.part.image.image_id in tokens]
+            embedded = time.perf_counter()
             if failed:
-                commits = [self._commit(Item((files.part,)), [files], deadline) for files in done]
+                commits = [self._commit(Item((files.part,)), [files], tokens, deadline) for files in done]
             else:
-                commits = [self._commit(item, done, deadline)]
+                commits = [self._commit(item, done, tokens, deadline)]
         finally:
             shutil.rmtree(scratch, ignore_errors=True)
         return Receipt(
@@ -109,14 +123,20 @@ class RasterPipeline:
             images=len(done),
             windows=sum(files.windows for files in done),
             failed=tuple(_failure(broken) for broken in failed),
-            seconds={"predict": predicted - started, "commit": time.perf_counter() - predicted},
+            seconds={
+                "predict": predicted - started,
+                "embed": embedded - predicted,
+                "commit": time.perf_counter() - embedded,
+            },
         )
 
     def close(self) -> None:
-        """Release the engine."""
+        """Release the engines."""
         self._engine.close()
+        if self._alignment is not None:
+            self._alignment.close()
 
-    def _commit(self, item: Item, parts: list[PartFiles], deadline: Deadline) -> str:
+    def _commit(self, item: Item, parts: list[PartFiles], tokens: Mapping[str, PartTokens], deadline: Deadline) -> str:
         deadline.check()
         product = self.spec.product
         objects: dict[str, bytes | Path] = {}
@@ -124,6 +144,9 @@ class RasterPipeline:
             owner = None if files.part.whole else item.id
             image = files.part.image.image_id
             objects.update({layout.raster_key(product, image, kind, owner): path for kind, path in files.paths.items()})
+        stored = [TokenPart(files.part.image.image_id, tokens[files.part.image.image_id]) for files in parts if tokens]
+        if stored and self._alignment is not None:
+            objects |= token_objects(product, item.id, stored, self._alignment.spec.token_plan)
         records = put_objects(self._store, objects)
         named = dict(zip(objects, (record.key for record in records), strict=True))
         rows, images, classes = [], [], [0] * len(self._package.classes)
@@ -131,13 +154,18 @@ class RasterPipeline:
             owner = None if files.part.whole else item.id
             image = files.part.image.image_id
             keys = {kind: named[layout.raster_key(product, image, kind, owner)] for kind in files.paths}
-            rows.append(image_row(files, keys))
+            row = image_row(files, keys)
+            if image in tokens:
+                row = replace(row, **token_columns(tokens[image].grid))
+                keys = keys | {kind: named[make(product, item.id)] for kind, make in TOKEN_KEYS.items()}
+            rows.append(row)
             images.append({"image": image, "window": files.part.box.to_list(), **keys})
             classes = [a + b for a, b in zip(classes, files.class_pixels, strict=True)]
         table = put_objects(self._store, {layout.images_key(product, item.id): write_images(rows)})
         statistics: dict[str, Any] = {
             "windows": sum(files.windows for files in parts),
             "pixels": sum(files.part.box.area for files in parts),
+            **({"tokens": sum(len(part.tokens.grid) for part in stored)} if stored else {}),
             "class_pixels": {c.name: n for c, n in zip(self._package.classes, classes, strict=True)},
         }
         all_records: tuple[ObjectRecord, ...] = (*records, *table)

@@ -19,7 +19,7 @@ from typing import Any
 
 from gridscribe.ingest.scenes import CLASSES, write_scenes
 from gridscribe.models.engines import restart_with_malloc_environment
-from gridscribe.models.package import SHIPPED
+from gridscribe.models.package_files import SHIPPED
 from gridscribe.pipelines.baselines import train_pixel_classifier
 from gridscribe.pipelines.datasets import find_labelled
 from gridscribe.pipelines.evaluation import score

@@ -11,6 +11,9 @@ import torch
 from numpy.typing import NDArray
 from open_clip.model import CLIP, CustomTextCLIP
 
+from gridscribe.models.clip.converting import package_clip
+from gridscribe.models.clip.package import AlignmentPackage
+
 VISION = {"image_size": 32, "layers": 2, "width": 128, "head_width": 64, "patch_size": 8}
 TEXT = {"context_length": 77, "vocab_size": 49408, "width": 64, "heads": 1, "layers": 2}
 
@@ -54,3 +57,11 @@ def pictures(count: int, side: int = 32, seed: int = 0) -> NDArray[np.uint8]:
     coarse = rng.integers(0, 255, (count, 3, -(-side // 8), -(-side // 8))).repeat(8, 2).repeat(8, 3)
     noisy = coarse[:, :, :side, :side] + rng.normal(0, 6, (count, 3, side, side))
     return noisy.clip(0, 255).astype(np.uint8)
+
+
+def tiny_alignment(folder: Path, seed: int = 0, **options: Any) -> AlignmentPackage:
+    """A package of `tiny_clip` in `folder`: windows of 32 pixels, patches of 8, 24 components."""
+    folder.mkdir(parents=True, exist_ok=True)
+    checkpoint = folder.with_name(f"{folder.name}-{seed}.pt")
+    torch.save(tiny_clip(seed).state_dict(), checkpoint)
+    return package_clip(checkpoint, folder, quick_gelu=True, **options)

@@ -17,7 +17,7 @@ from typing import Any, Literal
 
 from gridscribe.errors import ModelError, UsageError
 from gridscribe.models.clip.architecture import check_config
-from gridscribe.models.package_files import JSON_LIMIT, MODEL_FILE, digest, encode, read_files
+from gridscribe.models.package_files import JSON_LIMIT, MODEL_FILE, digest, encode, place_of, read_files
 from gridscribe.models.weights import State, write_weights
 
 FORMAT = "gridscribe-alignment/1"
@@ -81,16 +81,15 @@ class AlignmentPackage:
 
 
 def load_alignment(uri: str | Path, *, towers: tuple[Tower, ...] = BOTH) -> AlignmentPackage:
-    """Read and check a package in a folder or under an object-store URI, with the weights of these towers alone.
+    """Read and check a package (a shipped one's name, a folder, an object-store URI), with the weights of these towers alone.
 
     Raises ModelError, saying which field, its value and what is allowed, where anything is missing, damaged, of another
     version, or outside what is allowed, and where a tower's bytes are not those that `model.json` names.
     """
     asked = str(uri)
-    if "://" not in asked and not Path(asked).is_dir():
-        raise ModelError(f"model {asked!r}: neither a folder nor an object-store URI")
-    document = _decode(read_files(asked, asked, {MODEL_FILE: JSON_LIMIT})[MODEL_FILE], asked)
-    weights = read_files(asked, asked, {FILES[tower]: TOWER_LIMIT for tower in towers})
+    place = place_of(asked, FILES["image"])
+    document = _decode(read_files(place, asked, {MODEL_FILE: JSON_LIMIT})[MODEL_FILE], asked)
+    weights = read_files(place, asked, {FILES[tower]: TOWER_LIMIT for tower in towers})
     return _parse(document, {tower: weights[FILES[tower]] for tower in towers}, asked)
 
 

@@ -13,7 +13,6 @@ from numpy.typing import NDArray
 
 from gridscribe.models.engines.base import BANDS, Engine, EngineSpec
 
-
 Answer = TypeVar("Answer")
 
 
