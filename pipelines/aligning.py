@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from gridscribe.errors import InputError, ModelError, UsageError
 from gridscribe.ingest.raster import open_raster
+from gridscribe.models.clip.concepts import ConceptBank, concepts_path, read_concepts
 from gridscribe.models.clip.encoder import DenseSpec, open_encoder, resolve_encoder
 from gridscribe.models.clip.package import AlignmentPackage, load_alignment
 from gridscribe.models.clip.shared_encoder import SharedEncoder
@@ -78,8 +79,11 @@ class AlignmentSpec:
 
 def resolve_alignment(
     options: AlignmentOptions, engine: EngineOptions, tokens: TokenOptions | None, *, strict_gsd: bool
-) -> AlignmentSpec:
-    """Load the package (not its text tower), resolve the encoder. Raises `UsageError`, `ModelError`, or `EngineError`."""
+) -> tuple[AlignmentSpec, ConceptBank | None]:
+    """Load the package (not its text tower) and the concept bank, resolve the encoder.
+
+    Raises `UsageError`, `ModelError`, or `EngineError`.
+    """
     package = load_alignment(options.model, towers=("image",))
     encoder = resolve_encoder(
         engine.name,
@@ -100,7 +104,8 @@ def resolve_alignment(
         raise UsageError(
             f"alignment.regions={options.regions!r} needs tokens, and tokens are off: turn them on, or choose 'crop'"
         )
-    return AlignmentSpec(
+    bank = None if options.concepts is None else read_concepts(concepts_path(options.concepts))
+    spec = AlignmentSpec(
         name=package.name,
         model=options.model,
         digest=package.digest,
@@ -114,8 +119,9 @@ def resolve_alignment(
         tokens=tokens,
         regions=options.regions,
         labels=options.labels,
-        concepts=None,
+        concepts=None if bank is None else {"digest": bank.digest, "count": len(bank.concepts)},
     )
+    return spec, bank
 
 
 class Alignment:

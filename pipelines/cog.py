@@ -14,7 +14,7 @@ the layer's information. The VRT of an image of several parts holds them as cate
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import SpooledTemporaryFile
@@ -71,8 +71,8 @@ class CogWriter:
     """Writes one single-band COG from rows that come in order, from the top.
 
     512 px blocks, ZSTD, overviews by halves down to one block (`mode` for masks, `average` for the others, nodata left
-    out of both), blocks of nothing but nodata not stored. Memory: about `1024 * width` pixels, and 256 KiB a level. A
-    file over 4 GiB is a BigTIFF. (Of a raster one pixel wide rio-cogeo says that its overviews are invalid, as it does of
+    out of both), blocks of nothing but nodata not stored. Memory: about `1024 * width` pixels, half of that by `write_tiles`,
+    and 256 KiB a level. A file over 4 GiB is a BigTIFF. (Of a raster one pixel wide rio-cogeo says that its overviews are invalid, as it does of
     GDAL's own: it tells their factor from the width alone.)
     """
 
@@ -109,6 +109,20 @@ class CogWriter:
         self._levels[0].add(rows)
         self._row += len(rows)
 
+    def write_tiles(self, row: int, height: int, parts: Iterable[NDArray[Any]]) -> None:
+        """Add whole rows of blocks: [height, n] each, left to right, every n but the last a multiple of 512.
+
+        Of the full resolution nothing is held, which is most of a wide raster's memory. `height` must be 512, or all that is
+        missing; `row` the first row that is, a multiple of 512.
+        """
+        if row != self._row or row % BLOCK or height != min(BLOCK, self._grid.height - row):
+            raise ValueError(
+                f"blocks of rows {row}..{row + height}: expected {min(BLOCK, self._grid.height - self._row)} rows from "
+                f"{self._row} on, that is a multiple of {BLOCK}"
+            )
+        self._levels[0].add_tiles(height, parts)
+        self._row += height
+
     def save(self, path: Path) -> None:
         """Write the file; every row must have come. Closes the writer."""
         if self._row != self._grid.height:
@@ -143,23 +157,53 @@ class _LevelWriter:
         while len(rows):
             take = min(len(rows), len(self._band) - self._filled)
             self._band[self._filled : self._filled + take] = rows[:take]
-            self._filled += take
             rows = rows[take:]
-            if self._filled == len(self._band) or self._done + self._filled == self._shape[0]:
-                self._flush()
+            self._grown(take)
+
+    def add_tiles(self, height: int, parts: Iterable[NDArray[Any]]) -> None:
+        """Take a whole row of blocks in parts, [height, n] from left to right; nothing may be waiting."""
+        col = 0
+        for part in parts:
+            if len(part) != height or part.dtype != self._kind.dtype or col % BLOCK or self._filled:
+                raise ValueError(
+                    f"part of {part.shape} {part.dtype} at column {col}: expected {height} rows of {self._kind.dtype}, at a "
+                    f"multiple of {BLOCK}"
+                )
+            self._write(part, col)
+            col += part.shape[1]
+        if col != self._shape[1]:
+            raise ValueError(f"the parts have {col} columns, the raster {self._shape[1]}")
+        self._end_of(height)
 
     def _flush(self) -> None:
-        band = self._band[: self._filled]
-        for col in range(0, self._shape[1], BLOCK):
-            data = self._encode(band[:, col : col + BLOCK])
+        self._write(self._band[: self._filled], 0)
+        height, self._filled = self._filled, 0
+        self._end_of(height)
+
+    def _write(self, part: NDArray[Any], at: int) -> None:
+        """Encode what lies in whole blocks from column `at` on, and halve it into the next level's band."""
+        for col in range(0, part.shape[1], BLOCK):
+            data = self._encode(part[:, col : col + BLOCK])
             self._data.write(data)
             self._counts.append(len(data))
         if self.smaller is not None:
             reduce2 = mode2 if self._kind.scale is None else average2
-            for row in range(0, len(band), HALVED_AT_ONCE):
-                self.smaller.add(reduce2(band[row : row + HALVED_AT_ONCE], self._kind.nodata))
-        self._done += self._filled
-        self._filled = 0
+            for row in range(0, len(part), HALVED_AT_ONCE):
+                half = reduce2(part[row : row + HALVED_AT_ONCE], self._kind.nodata)
+                below = self.smaller._filled + row // 2
+                self.smaller._band[below : below + len(half), at // 2 : at // 2 + half.shape[1]] = half
+
+    def _end_of(self, height: int) -> None:
+        """A row of blocks is written."""
+        self._done += height
+        if self.smaller is not None:
+            self.smaller._grown(-(-height // 2))
+
+    def _grown(self, height: int) -> None:
+        """Some rows more are in the band: two rows of the larger level's blocks fill it."""
+        self._filled += height
+        if self._filled == len(self._band) or self._done + self._filled == self._shape[0]:
+            self._flush()
 
     def _encode(self, part: NDArray[Any]) -> bytes:
         """Compressed block of `part`, filled up with nodata; b"" where there is nothing else in it."""

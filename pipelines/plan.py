@@ -15,6 +15,7 @@ from gridscribe.coverage import Coverage
 from gridscribe.errors import UsageError
 from gridscribe.ingest.discover import discover
 from gridscribe.ingest.images import Account, RasterImage
+from gridscribe.models.clip.concepts import ConceptBank
 from gridscribe.models.engines import EngineSpec, engine_environment, resolve_engine
 from gridscribe.models.package import ModelPackage, load_package
 from gridscribe.pipelines.aligning import AlignmentSpec, resolve_alignment
@@ -51,6 +52,8 @@ class RasterPlan:
     """The pixels asked for, by image id."""
     alignment: AlignmentSpec | None
     """The model of embeddings; None where there are none."""
+    bank: ConceptBank | None
+    """What regions are labelled with; None where they are not."""
     accounts: tuple[Account, ...]
     """Inputs that will not be processed, and why."""
     items: tuple[Item, ...]
@@ -120,7 +123,7 @@ def plan_raster(
             f"stride={stride}: must not be larger than the window ({engine.window}): pixels would be left out"
         )
     windows = WindowPlan(engine.window, stride, package.gsd, config.strict_gsd)
-    alignment = _alignment(config)
+    alignment, bank = _alignment(config)
     found = discover(inputs, config.inputs, height_for=_height_for(package, config), progress=progress)
     boxes, outside = _boxes(found.images, area)
     images = tuple(image for image in found.images if image.image_id in boxes)
@@ -139,7 +142,8 @@ def plan_raster(
         )
     )[:16]
     return RasterPlan(
-        job, product, product_json, tuple(inputs), config, package, engine, windows, images, boxes, alignment, accounts, items
+        job, product, product_json, tuple(inputs), config, package, engine, windows, images, boxes,
+        alignment, bank, accounts, items,
     )  # fmt: skip
 
 
@@ -171,9 +175,9 @@ def _height_for(package: ModelPackage, config: RasterJob) -> str | None:
     )
 
 
-def _alignment(config: RasterJob) -> AlignmentSpec | None:
+def _alignment(config: RasterJob) -> tuple[AlignmentSpec | None, ConceptBank | None]:
     if config.alignment is None:
-        return None
+        return None, None
     return resolve_alignment(config.alignment, config.engine, config.tokens, strict_gsd=config.strict_gsd)
 
 

@@ -79,7 +79,7 @@ class RasterPipeline:
         self._regions = (
             None
             if spec.regions is None
-            else RegionStage(self._store, spec.product, self._package.classes, spec.regions)
+            else RegionStage(self._store, spec.product, self._package.classes, spec.regions, self._alignment)
         )
 
     @property

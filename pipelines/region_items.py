@@ -6,17 +6,29 @@ import hashlib
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from gridscribe.commits import Commit
 from gridscribe.coverage import Coverage, RegionCoverage, coverage_of
 from gridscribe.ingest.images import RasterImage
-from gridscribe.layout import REGIONS_ITEM
+from gridscribe.layout import REGIONS_ITEM, parse_product_key
 from gridscribe.pipelines.config import ITEM_GRAIN
 from gridscribe.pipelines.cutting import cut
 from gridscribe.pipelines.items import Item
 from gridscribe.values import Window
 
 UNCUT = ITEM_GRAIN << 32  # an item size that no image has
+
+
+@dataclass(frozen=True, slots=True)
+class StoredTokens:
+    """Where the tokens of a committed box of an image lie."""
+
+    tokens: str
+    """Key of the token table, and its bytes."""
+    size: int
+    images: str
+    """Key of the images table of the same item."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +39,7 @@ class StoredBox:
     mask: str
     confidence: str
     height: str
+    tokens: StoredTokens | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,8 +126,17 @@ def _stored(commits: Iterable[Commit]) -> dict[str, list[StoredBox]]:
     for commit in commits:
         for entry in commit.images:
             keys = (entry[kind] for kind in ("mask", "confidence", "height"))
-            stored.setdefault(entry["image"], []).append(StoredBox(Window(*entry["window"]), *keys))
+            box = StoredBox(Window(*entry["window"]), *keys, tokens=_tokens(commit, entry))
+            stored.setdefault(entry["image"], []).append(box)
     return stored
+
+
+def _tokens(commit: Commit, entry: Mapping[str, Any]) -> StoredTokens | None:
+    if "tokens" not in entry:
+        return None
+    (size,) = (record.size for record in commit.objects if record.key == entry["tokens"])
+    (images,) = (record.key for record in commit.objects if parse_product_key(record.key).room == "images")
+    return StoredTokens(entry["tokens"], size, images)
 
 
 def _located(part: RegionPart, stored: Sequence[StoredBox]) -> RegionPart:

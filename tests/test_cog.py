@@ -23,7 +23,7 @@ from rio_cogeo import cog_validate
 from gridscribe.cog_reader import READ_AHEAD, read_header
 from gridscribe.errors import InputError, LayoutError
 from gridscribe.pipelines import cog_file
-from gridscribe.pipelines.cog import CONFIDENCE, HEIGHT, KINDS, MASK, CogWriter, RasterKind, encode_cog
+from gridscribe.pipelines.cog import CONFIDENCE, HEIGHT, KINDS, MASK, REGIONS, CogWriter, RasterKind, encode_cog
 from gridscribe.pipelines.cog_overviews import average2, mode2
 from gridscribe.pipelines.vrt import write_vrt
 from gridscribe.store import open_store
@@ -122,6 +122,41 @@ def test_rows_may_come_in_any_portions(tmp_path: Path, height: int, width: int, 
         writer.write_rows(start, array[start:stop])
     writer.save(tmp_path / "parts.tif")
     assert (tmp_path / "whole.tif").read_bytes() == (tmp_path / "parts.tif").read_bytes()
+
+
+@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    height=st.integers(1, 1600), width=st.integers(1, 2200), seed=st.integers(0, 9), across=st.sampled_from([512, 1024])
+)
+def test_tiles_written_a_part_at_a_time_give_the_same_file(
+    tmp_path: Path, height: int, width: int, seed: int, across: int
+) -> None:
+    array, grid = raster(REGIONS, (height, width), seed), Grid(height, width)
+    encode_cog(tmp_path / "whole.tif", REGIONS, array, grid)
+    writer = CogWriter(REGIONS, grid, scratch=tmp_path)
+    for row in range(0, height, 512):
+        band = array[row : row + 512]
+        writer.write_tiles(row, len(band), (band[:, col : col + across] for col in range(0, width, across)))
+    writer.save(tmp_path / "parts.tif")
+    assert (tmp_path / "whole.tif").read_bytes() == (tmp_path / "parts.tif").read_bytes()
+
+
+def test_tiles_that_do_not_fit_are_refused() -> None:
+    writer = CogWriter(MASK, Grid(900, 1030))
+    part = np.zeros((512, 512), np.uint8)
+    for row, height, parts in (
+        (0, 500, [part]),
+        (1, 512, [part]),
+        (0, 512, [part, part]),
+        (0, 512, [part[:, :300], part]),
+        (0, 512, [part[:300]]),
+        (0, 512, [part.astype(np.int16)]),
+    ):
+        with pytest.raises(ValueError, match=r"expected|columns"):
+            CogWriter(MASK, Grid(900, 1030)).write_tiles(row, height, parts)
+    writer.write_rows(0, np.zeros((5, 1030), np.uint8))
+    with pytest.raises(ValueError, match="from 5 on"):
+        writer.write_tiles(5, 512, [part])
 
 
 def test_bytes_hold_no_time_and_no_path(tmp_path: Path) -> None:

@@ -72,6 +72,8 @@ def stored(out: Path, product: str) -> dict[str, TokenGrid]:
     store = open_store(out)
     parts: dict[str, list[TokenGrid]] = {}
     for commit in read_commits(store, product):
+        if commit.regions:
+            continue
         sizes = {record.key: record.size for record in commit.objects}
         (table,) = [key for key in sizes if "/images/" in key]
         rows = {(row.image, row.box): row for row in read_images(store.get(table), table)}

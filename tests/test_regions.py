@@ -126,12 +126,12 @@ def test_components_are_those_of_the_whole_image(classes: np.ndarray, data: st.D
     regions = []
     for held, begun in settled(strips(classes, cell, box), min_pixels, cell):
         window = held[0].window
-        found[window.slices(box)] = held[0].rows(window.row, window.row1, "int64")
+        found[window.slices(box)] = np.concatenate(list(held[0].parts(window.row, window.row1, "int64")), axis=1)
         assert len(held) <= 2
         first_rows = (begun["value"] - 1) // width
         assert ((first_rows >= window.row) & (first_rows < window.row1)).all()
         for strip in held:
-            known = strip.rows(strip.window.row, strip.window.row1, "int64")
+            known = np.concatenate(list(strip.parts(strip.window.row, strip.window.row1, "int64")), axis=1)
             mine = np.isin(known, begun["value"])
             assert np.array_equal(known[mine], expected[strip.window.slices(box)][mine])
         regions.append(begun)

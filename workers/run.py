@@ -19,7 +19,9 @@ from gridscribe.coverage import coverage_of
 from gridscribe.errors import UsageError
 from gridscribe.manifest import inputs_schema, read_failures, write_failure, write_manifest, write_plan
 from gridscribe.models.engines import SharedEngine, open_engine
+from gridscribe.pipelines.aligning import checked_package
 from gridscribe.pipelines.aoi import read_aoi
+from gridscribe.pipelines.concept_bank import store_bank
 from gridscribe.pipelines.config import load_job
 from gridscribe.pipelines.plan import RasterPlan, plan_raster, remaining
 from gridscribe.pipelines.reading import BANDS
@@ -122,6 +124,8 @@ def run_job(request: RunRequest, reporter: Reporter | None = None, stop: threadi
     start = work = regions_work = 0.0
     if worked:
         write_product(store, plan.product_json)
+        if plan.alignment is not None and plan.bank is not None:
+            store_bank(store, plan.product, plan.bank, checked_package(plan.alignment, ("text",)))
         write_plan(store, plan.job, _plan_details(plan), _plan_table(plan))
         if plan.without_height:
             reporter.say(

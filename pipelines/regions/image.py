@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from itertools import groupby
 from pathlib import Path
@@ -24,7 +24,8 @@ from gridscribe.regions import CELL, value_dtype
 from gridscribe.tiff import BLOCK
 from gridscribe.values import Grid, Window
 
-ROWS_AT_ONCE = 32  # written to the raster
+Embed = Callable[[Group], Mapping[str, pa.Array]]
+"""Gives `labels`, `embedding` and `scale` of the regions of a group."""
 CELLS_AHEAD = 2  # cells read and cut into pieces before they are asked for
 
 
@@ -37,10 +38,10 @@ class ImageRegions:
 
     def __init__(
         self, part: RegionPart, tiles: TileReader, classes: Mapping[int, str], min_pixels: int, deadline: Deadline,
-        cell: int = CELL,
+        cell: int = CELL, *, embed: Embed | None = None,
     ) -> None:  # fmt: skip
-        """`classes` names the values of masks; `cell` is the side of the lattice's cells."""
-        self._part, self._tiles, self._classes = part, tiles, classes
+        """`classes` names the values of masks; `cell` is the side of the lattice's cells; `embed` gives vectors and labels."""
+        self._part, self._tiles, self._classes, self._embed = part, tiles, classes, embed
         self._min_pixels, self._deadline, self._cell = min_pixels, deadline, cell
 
     def write(self, path: Path, metadata: Mapping[str, str]) -> Iterator[pa.Table]:
@@ -55,15 +56,25 @@ class ImageRegions:
         try:
             for strips, regions in settled(self._strips(), self._min_pixels, self._cell):
                 window = strips[0].window
-                for row in range(window.row, window.row1, ROWS_AT_ONCE):
-                    rows = strips[0].rows(row, min(row + ROWS_AT_ONCE, window.row1), kind.dtype)
-                    writer.write_rows(row - box.row, rows)
+                self._write(writer, strips[0], kind.dtype)
                 for members in _groups(regions, window.row, image.grid.width, self._cell):
                     self._deadline.check()
-                    yield region_rows(image.image_id, image.grid, self._classes, self._group(strips, members))
+                    group = self._group(strips, members)
+                    embedded = {} if self._embed is None else self._embed(group)
+                    yield region_rows(image.image_id, image.grid, self._classes, group, embedded)
             writer.save(path)
         finally:
             writer.close()
+
+    def _write(self, writer: CogWriter, strip: Strip, dtype: str) -> None:
+        window, box = strip.window, self._part.box
+        if self._cell % BLOCK == 0:  # so are the edges of boxes: cells are rows of whole blocks
+            for row in range(window.row, window.row1, BLOCK):
+                row1 = min(row + BLOCK, window.row1)
+                writer.write_tiles(row - box.row, row1 - row, strip.parts(row, row1, dtype))
+        else:
+            for row in range(window.row, window.row1):
+                writer.write_rows(row - box.row, np.concatenate(list(strip.parts(row, row + 1, dtype)), axis=1))
 
     def _strips(self) -> Iterator[Strip]:
         cells = ahead(self._cells(), CELLS_AHEAD)

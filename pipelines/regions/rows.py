@@ -18,6 +18,8 @@ from gridscribe.polygons import pixel_ground_area
 from gridscribe.regions import region_id, regions_schema
 from gridscribe.values import Grid, Window
 
+EMBEDDED = ("labels", "embedding", "scale")
+"""Columns that an alignment model fills."""
 PERCENTILE = 0.95
 CENTIMETRES = 100
 PIXELS_AT_ONCE = 1 << 20
@@ -38,8 +40,10 @@ class Group:
     height: NDArray[np.int16]
 
 
-def region_rows(image: str, grid: Grid, classes: Mapping[int, str], group: Group) -> pa.Table:
-    """The rows of the group's regions, in their order."""
+def region_rows(
+    image: str, grid: Grid, classes: Mapping[int, str], group: Group, embedded: Mapping[str, pa.Array]
+) -> pa.Table:
+    """The rows of the group's regions, in their order; `embedded` has those of `EMBEDDED` that are known."""
     regions, labels, window = group.regions, group.labels, group.window
     count = len(regions)
     polygons = outlines(labels, count)
@@ -63,8 +67,8 @@ def region_rows(image: str, grid: Grid, classes: Mapping[int, str], group: Group
         "geometry_px": shapely.to_wkb(polygons, byte_order=1),
         "bbox": _boxes(geometry),
     }
-    blank = {name: pa.nulls(count, regions_schema().field(name).type) for name in ("labels", "embedding", "scale")}
-    return pa.table({**columns, **blank}, schema=regions_schema())
+    blank = {name: pa.nulls(count, regions_schema().field(name).type) for name in EMBEDDED}
+    return pa.table({**columns, **blank, **embedded}, schema=regions_schema())
 
 
 def confidence_mean(labels: NDArray[np.int32], confidence: NDArray[np.uint8], count: int) -> NDArray[np.float64]:
@@ -115,6 +119,8 @@ def _percentiles(
 ) -> NDArray[np.float64]:
     """The 95th percentile, in centimetres, of the labels after `first`, of which there are `numbers`; NaN of none."""
     known = (labels > first) & (labels <= first + len(numbers)) & (height != HEIGHT.nodata)
+    if len(numbers) == 1 and numbers[0] > PIXELS_AT_ONCE:
+        return np.array([_percentile_of_many(height[known])])
     ordered = labels[known].astype(np.int64)
     ordered <<= 16
     ordered += height[known].astype(np.int32) - np.iinfo(np.int16).min
@@ -130,6 +136,18 @@ def _percentiles(
     high = np.full(len(numbers), np.nan)
     high[have] = low + (up - low) * (place - lower)
     return high
+
+
+def _percentile_of_many(height: NDArray[np.int16]) -> float:
+    """The 95th percentile, by counting: in the memory of the 65,536 values that there are, however many pixels have them."""
+    least = np.iinfo(np.int16).min
+    counts = np.zeros(1 << 16, np.int64)
+    for first in range(0, len(height), PIXELS_AT_ONCE):
+        counts += np.bincount(height[first : first + PIXELS_AT_ONCE].astype(np.int32) - least, minlength=1 << 16)
+    place = (len(height) - 1) * PERCENTILE
+    lower = int(place)
+    low, up = np.searchsorted(np.cumsum(counts), [lower, min(lower + 1, len(height) - 1)], side="right") + least
+    return float(low + (up - low) * (place - lower))
 
 
 def _ratio(total: NDArray[Any], numbers: NDArray[Any]) -> NDArray[np.float64]:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import shutil
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
 
@@ -15,11 +16,16 @@ import pyarrow.parquet as pq
 from gridscribe import layout
 from gridscribe.client.tiles import TileReader
 from gridscribe.commits import Commit, commit_item, put_objects
+from gridscribe.ingest.raster import open_raster
 from gridscribe.models.package import ClassInfo
+from gridscribe.pipelines.aligning import Alignment
+from gridscribe.pipelines.concept_bank import Concepts, read_bank
 from gridscribe.pipelines.config import RegionOptions
 from gridscribe.pipelines.receipts import Receipt
-from gridscribe.pipelines.region_items import RegionItem
-from gridscribe.pipelines.regions.image import ImageRegions
+from gridscribe.pipelines.region_items import RegionItem, RegionPart
+from gridscribe.pipelines.regions.embedding import RegionEmbedder
+from gridscribe.pipelines.regions.image import Embed, ImageRegions
+from gridscribe.pipelines.regions.pooling import TokenPool
 from gridscribe.pipelines.stages import Deadline
 from gridscribe.regions import ROW_GROUP, regions_schema
 from gridscribe.store import Store
@@ -31,8 +37,19 @@ CACHE_BYTES = 24 << 20
 class RegionStage:
     """Makes and commits regions; may be used from several threads at once."""
 
-    def __init__(self, store: Store, product: str, classes: Sequence[ClassInfo], options: RegionOptions) -> None:
+    def __init__(
+        self, store: Store, product: str, classes: Sequence[ClassInfo], options: RegionOptions,
+        alignment: Alignment | None = None,
+    ) -> None:  # fmt: skip
+        """With an `alignment` that embeds regions they get vectors, and labels where the product has a concept bank.
+
+        Raises `LayoutError` where that bank is missing or another.
+        """
         self._store, self._product, self._options = store, product, options
+        self._alignment = alignment if alignment is not None and alignment.spec.regions is not None else None
+        self._concepts: Concepts | None = None
+        if self._alignment is not None and self._alignment.spec.concepts is not None:
+            self._concepts = read_bank(store, product, self._alignment.spec.concepts["digest"])
         self._classes = {entry.id: entry.name for entry in classes}
 
     def process(self, item: RegionItem, deadline: Deadline) -> Receipt:
@@ -65,10 +82,24 @@ class RegionStage:
         with _TableWriter(scratch / "table.parquet") as table:
             for number, part in enumerate(item.parts):
                 rasters.append(scratch / f"{number}.tif")
-                found = ImageRegions(part, tiles, self._classes, self._options.min_pixels, deadline)
-                for rows in found.write(rasters[-1], metadata):
-                    table.add(rows)
+                with self._embedding(part, deadline) as embed:
+                    found = ImageRegions(part, tiles, self._classes, self._options.min_pixels, deadline, embed=embed)
+                    for rows in found.write(rasters[-1], metadata):
+                        table.add(rows)
         return rasters, table.rows
+
+    @contextmanager
+    def _embedding(self, part: RegionPart, deadline: Deadline) -> Iterator[Embed | None]:
+        """What embeds the regions of an image, its files open as long as it is used."""
+        alignment = self._alignment
+        if alignment is None:
+            yield None
+            return
+        pool = None
+        if alignment.spec.regions != "crop":
+            pool = TokenPool(self._store, part.image.image_id, part.stored, alignment.spec.dim)
+        with open_raster(part.image) as reader:
+            yield RegionEmbedder(reader, part.image.gsd, alignment, self._concepts, pool, deadline).columns
 
     def _commit(self, item: RegionItem, rasters: list[Path], table: Path, count: int) -> None:
         product = self._product

@@ -79,11 +79,10 @@ class Strip:
         ]
         return _same_class(sides, self.pieces, below.pieces)
 
-    def rows(self, row: int, row1: int, dtype: str) -> NDArray[Any]:
-        """The value at each pixel of the image's rows [row, row1), 0 where no region is: [rows, width]."""
-        values = self.values.astype(dtype)
-        parts = [cell.rows(values[self.of_cell(k)], row, row1) for k, cell in enumerate(self.cells)]
-        return np.concatenate(parts, axis=1)
+    def parts(self, row: int, row1: int, dtype: str) -> Iterator[NDArray[Any]]:
+        """The value at each pixel of the image's rows [row, row1), 0 where no region is, a cell at a time: [rows, its width]."""
+        for number, cell in enumerate(self.cells):
+            yield cell.rows(self.values[self.of_cell(number)].astype(dtype), row, row1)
 
 
 def settled(strips: Iterable[Strip], min_pixels: int, cell: int = CELL) -> Iterator[tuple[list[Strip], NDArray[Any]]]:
