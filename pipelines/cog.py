@@ -72,8 +72,8 @@ class CogWriter:
 
     512 px blocks, ZSTD, overviews by halves down to one block (`mode` for masks, `average` for the others, nodata left
     out of both), blocks of nothing but nodata not stored. Memory: about `1024 * width` pixels, half of that by `write_tiles`,
-    and 256 KiB a level. A file over 4 GiB is a BigTIFF. (Of a raster one pixel wide rio-cogeo says that its overviews are invalid, as it does of
-    GDAL's own: it tells their factor from the width alone.)
+    and 256 KiB a level. A file over 4 GiB is a BigTIFF. (Of a raster one pixel wide rio-cogeo says that its overviews are
+    invalid, as it does of GDAL's own: it tells their factor from the width alone.)
     """
 
     def __init__(
