@@ -25,7 +25,7 @@ from gridscribe.pipelines.scores import Scores, confusion
 from gridscribe.values import Window
 from gridscribe.workers.run import RunRequest, run_job
 from tests.test_training import TINY, blocks
-from tests.tiny import CLASSES, tiny_package
+from tests.tiny import CLASSES, MASKS_JOB, tiny_package
 
 LEGEND = Legend(tuple(c.name for c in CLASSES), tuple(c.color for c in CLASSES), ignored_in_mean=())
 
@@ -74,7 +74,7 @@ def test_evaluation_sees_the_masks_of_the_job(data: Path, tmp_path: Path) -> Non
     package = tiny_package(tmp_path / "model")
     result = run_job(
         RunRequest(
-            "raster", (str(data),), str(tmp_path / "out"), executor="local",
+            MASKS_JOB, (str(data),), str(tmp_path / "out"), executor="local",
             overrides={"model": str(tmp_path / "model"), "item_size": 512},
         )
     )  # fmt: skip
@@ -217,7 +217,7 @@ def test_a_gamus_folder_trains_evaluates_and_runs_without_code(tmp_path: Path) -
     assert images == {"evaluation.json", "evaluation.md", "evaluation.png", "samples.png"}
     result = run_job(
         RunRequest(
-            "raster", (str(tmp_path / "GAMUS"),), str(tmp_path / "out"), executor="local",
+            MASKS_JOB, (str(tmp_path / "GAMUS"),), str(tmp_path / "out"), executor="local",
             overrides={"model": str(tmp_path / "work" / "package"), "inputs.gsd": 0.33},
         )
     )  # fmt: skip

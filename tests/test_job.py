@@ -15,7 +15,7 @@ from gridscribe.manifest import read_manifest, read_manifest_inputs
 from gridscribe.status import job_statuses
 from gridscribe.store import open_store
 from gridscribe.workers.run import RunRequest, RunResult, dry_run_report, run_job
-from tests.tiny import tiny_package, tree_bytes, write_pair
+from tests.tiny import MASKS_JOB, tiny_package, tree_bytes, write_pair
 
 
 @pytest.fixture(scope="module")
@@ -38,7 +38,7 @@ def tiles(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def run(tiles: Path, out: Path, model: Path, stop: threading.Event | None = None, **options: Any) -> RunResult:
     overrides = {"model": str(model), **options.pop("overrides", {})}
-    request = RunRequest("raster", (str(tiles),), str(out), executor="local", overrides=overrides, **options)
+    request = RunRequest(MASKS_JOB, (str(tiles),), str(out), executor="local", overrides=overrides, **options)
     return run_job(request, stop=stop)
 
 
@@ -143,7 +143,7 @@ def test_a_stopped_job_goes_on_and_ends_with_the_same_bytes(tiles: Path, model: 
                 stop.set()
 
     request = RunRequest(
-        "raster", (str(tiles),), str(tmp_path / "b"), executor="local", overrides={"model": str(model), **overrides}
+        MASKS_JOB, (str(tiles),), str(tmp_path / "b"), executor="local", overrides={"model": str(model), **overrides}
     )
     first = run_job(request, Stopping(), stop)
     assert first.stopped
@@ -156,7 +156,7 @@ def test_a_stopped_job_goes_on_and_ends_with_the_same_bytes(tiles: Path, model: 
 
 def test_dry_run_says_what_would_run_and_writes_nothing(tiles: Path, model: Path, tmp_path: Path) -> None:
     request = RunRequest(
-        "raster", (str(tiles),), str(tmp_path / "o"), executor="local", overrides={"model": str(model)}
+        MASKS_JOB, (str(tiles),), str(tmp_path / "o"), executor="local", overrides={"model": str(model)}
     )
     report = dry_run_report(request)
     assert (report["images"], report["items_left"]) == (6, report["items"])

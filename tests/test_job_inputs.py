@@ -24,7 +24,7 @@ from gridscribe.store import open_store
 from gridscribe.workers.run import RunRequest, RunResult, run_job
 from tests.hostile import GOOD, pair, write_tar
 from tests.s3server import S3Server
-from tests.tiny import CLASSES, tiny_package, tree_bytes, write_pair
+from tests.tiny import CLASSES, MASKS_JOB, tiny_package, tree_bytes, write_pair
 
 RASTERS = Path(__file__).parents[2] / "shared" / "data" / "rasters"
 
@@ -37,7 +37,7 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def run(source: str | Path, out: str | Path, model: Path) -> RunResult:
-    return run_job(RunRequest("raster", (str(source),), str(out), executor="local", overrides={"model": str(model)}))
+    return run_job(RunRequest(MASKS_JOB, (str(source),), str(out), executor="local", overrides={"model": str(model)}))
 
 
 def make_tar(folder: Path) -> Path:
@@ -80,7 +80,7 @@ def test_hostile_archive_by_the_command_line(tmp_path: Path, model: Path) -> Non
     before = {path.name for path in tmp_path.iterdir()}
     done = subprocess.run(
         [
-            *(sys.executable, "-m", "gridscribe", "run", "raster", "--input", str(tmp_path / "bad.tar")),
+            *(sys.executable, "-m", "gridscribe", "run", MASKS_JOB, "--input", str(tmp_path / "bad.tar")),
             *("--output", str(tmp_path / "out"), "--executor", "local", "--json", "--cfg-options", f"model={model}"),
         ],
         capture_output=True,

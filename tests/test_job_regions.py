@@ -23,7 +23,7 @@ from gridscribe.pipelines.regions.stage import RegionStage
 from gridscribe.status import job_statuses
 from gridscribe.store import open_store
 from gridscribe.workers.run import RunRequest, RunResult, run_job
-from tests.tiny import tiny_package, tree_bytes, write_pair
+from tests.tiny import MASKS_JOB, tiny_package, tree_bytes, write_pair
 
 
 @pytest.fixture(scope="module")
@@ -44,7 +44,7 @@ def tiles(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def run(tiles: Path, out: Path, model: Path, stop: threading.Event | None = None, **options: Any) -> RunResult:
     overrides = {"model": str(model), **options.pop("overrides", {})}
-    request = RunRequest("raster", (str(tiles),), str(out), executor="local", overrides=overrides, **options)
+    request = RunRequest(MASKS_JOB, (str(tiles),), str(out), executor="local", overrides=overrides, **options)
     return run_job(request, stop=stop)
 
 

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.tiny import tiny_package, tree_bytes, write_pair
+from tests.tiny import MASKS_JOB, tiny_package, tree_bytes, write_pair
 
 MASKS = 30  # commits of masks: 24 small images, and six boxes of the wide one; 25 of regions come after them
 OPTIONS = ["--cfg-options", "bundle_pixels=20000", "--cfg-options", "item_size=512"]
@@ -34,7 +34,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def command(place: Path, out: Path, executor: str, workers: int) -> list[str]:
     return [
-        *(sys.executable, "-m", "gridscribe", "run", "raster", "--input", str(place / "in"), "--output", str(out)),
+        *(sys.executable, "-m", "gridscribe", "run", MASKS_JOB, "--input", str(place / "in"), "--output", str(out)),
         *("--executor", executor, "--workers", str(workers), "--cfg-options", f"model={place / 'model'}", "--json"),
         *OPTIONS,
     ]

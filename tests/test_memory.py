@@ -13,7 +13,7 @@ import rasterio
 from rasterio.transform import Affine
 from rasterio.windows import Window
 
-from tests.tiny import tiny_package
+from tests.tiny import MASKS_JOB, tiny_package
 
 MIB = 1 << 20
 ALLOWED = 300 * MIB  # over what a 2048 px image needs
@@ -21,7 +21,7 @@ ALLOWED = 300 * MIB  # over what a 2048 px image needs
 MEASURE = """
 import json, sys, threading, time
 from gridscribe.workers.run import RunRequest, run_job
-source, out, model = sys.argv[1:]
+job, source, out, model = sys.argv[1:]
 peak = 0
 def watch():
     global peak
@@ -31,7 +31,7 @@ def watch():
         peak = max(peak, int(line.split()[1]) * 1024)
         time.sleep(0.005)
 threading.Thread(target=watch, daemon=True).start()
-result = run_job(RunRequest("raster", (source,), out, executor="local", overrides={"model": model}))
+result = run_job(RunRequest(job, (source,), out, executor="local", overrides={"model": model}))
 print(json.dumps({"peak": peak, "done": result.counts["done"], "windows": result.windows}))
 """
 
@@ -64,7 +64,7 @@ def write_big(folder: Path, size: int) -> Path:
 def measure(folder: Path, model: Path, size: int) -> dict[str, int]:
     source = write_big(folder / f"in{size}", size)
     done = subprocess.run(
-        [sys.executable, "-c", MEASURE, str(source), str(folder / f"out{size}"), str(model)],
+        [sys.executable, "-c", MEASURE, MASKS_JOB, str(source), str(folder / f"out{size}"), str(model)],
         capture_output=True,
         text=True,
         check=False,

@@ -29,7 +29,7 @@ from gridscribe.pipelines.training import load_config, package_network
 from gridscribe.store import open_store
 from gridscribe.workers.run import RunRequest, RunResult, dry_run_report, run_job
 from tests.hostile import pair, tiff
-from tests.tiny import ARCHITECTURE, tiny_package, tree_bytes, write_pair
+from tests.tiny import ARCHITECTURE, MASKS_JOB, tiny_package, tree_bytes, write_pair
 
 NOWHERE: dict[str, Any] = {"crs": None, "transform": rasterio.Affine.identity()}
 RGB, NDSM = pair(0)
@@ -311,7 +311,7 @@ def tiles(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def run(tiles: Path, out: Path, model: Path, **overrides: Any) -> RunResult:
     request = RunRequest(
-        "raster", (str(tiles),), str(out), executor="local", overrides={"model": str(model), **overrides}
+        MASKS_JOB, (str(tiles),), str(out), executor="local", overrides={"model": str(model), **overrides}
     )
     return run_job(request)
 
@@ -444,9 +444,9 @@ def test_insisting_later_fails_what_was_let_through_and_computes_nothing_again(
 
 
 def test_the_command_says_how_many(tiles: Path, models: dict[str, Path], tmp_path: Path) -> None:
-    command = [sys.executable, "-m", "gridscribe", "run", "raster", "--input", str(tiles), "--executor", "local"]
+    command = [sys.executable, "-m", "gridscribe", "run", MASKS_JOB, "--input", str(tiles), "--executor", "local"]
     command += ["--output", str(tmp_path), "--cfg-options", f"model={models['free']}"]
-    request = RunRequest("raster", (str(tiles),), str(tmp_path), overrides={"model": str(models["free"])})
+    request = RunRequest(MASKS_JOB, (str(tiles),), str(tmp_path), overrides={"model": str(models["free"])})
     assert dry_run_report(request)["without_height"] == 2
     done = subprocess.run([*command, "--json"], capture_output=True, text=True, check=False, timeout=250)
     assert done.returncode == 0, done.stderr

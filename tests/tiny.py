@@ -10,6 +10,9 @@ from rasterio.transform import Affine
 
 from gridscribe.models.package import ClassInfo, ModelPackage, save_package
 
+MASKS_JOB = str(Path(__file__).parent / "jobs" / "masks.py")
+"""A job of masks and regions alone."""
+
 CLASSES = tuple(
     ClassInfo(k, name, (40 * k, 255 - 40 * k, 90)) for k, name in enumerate(("other", "ground", "roof", "tree"))
 )

@@ -34,7 +34,9 @@ def iou(labels: NDArray[np.uint8], mask: NDArray[np.uint8], value: int) -> float
 def job_mask(tile: Path, model: str) -> NDArray[np.uint8]:
     """The mask that the job writes."""
     with tempfile.TemporaryDirectory() as out:
-        result = run_job(RunRequest("raster", (str(tile),), out, executor="local", overrides={"model": model}))
+        result = run_job(
+            RunRequest("raster", (str(tile),), out, executor="local", overrides={"model": model, "alignment": None})
+        )
         (path,) = Path(out).glob(f"products/{result.product}/masks/*-????????.tif")
         with rasterio.open(path) as file:
             mask: NDArray[np.uint8] = file.read(1)

@@ -81,7 +81,7 @@ def measure(count: int) -> None:
         root = Path(place)
         write_tar(root / "tiles.tar", count)
         started = time.perf_counter()
-        plan = plan_raster([str(root / "tiles.tar")], load_job("raster"))
+        plan = plan_raster([str(root / "tiles.tar")], load_job("raster", {"alignment": None}))
         planned = time.perf_counter() - started
         pipeline = RasterPipeline(plan.spec(str(root / "out")))
         items = list(plan.items[:SAMPLED_ITEMS])

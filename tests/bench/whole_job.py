@@ -6,7 +6,7 @@ Each round runs, each in a process of its own and one after another:
 
 - `mmseg`: MMSegmentation's `mode="slide"`, torch float32, class GeoTIFF written with rasterio, allocator as it comes;
 - `forward`: the float32 torch forward of the same windows alone, with an allocator that keeps memory (named below);
-- `job`: `gridscribe run raster --executor local --cfg-options regions=None` (masks alone, as the others give): planning,
+- `job`: `gridscribe run raster --executor local --cfg-options regions=None alignment=None` (masks alone, as the others give): planning,
   reading, predicting, three COGs, commit, manifest, catalogue.
 
 Wall time is from the image being opened to the last output being closed, without imports and without loading the model,
@@ -115,9 +115,8 @@ def whole_job(folder: Path, model: str, out: Path) -> dict[str, float]:
     from gridscribe.values import Window
     from gridscribe.workers.run import RunRequest, run_job
 
-    request = RunRequest(
-        "raster", (str(folder),), str(out), executor="local", overrides={"model": model, "regions": None}
-    )
+    masks_alone = {"model": model, "regions": None, "alignment": None}
+    request = RunRequest("raster", (str(folder),), str(out), executor="local", overrides=masks_alone)
     result = run_job(request)
     package = load_package(model)
     spec = resolve_engine("auto", package)
