@@ -6,8 +6,8 @@ Each round runs, each in a process of its own and one after another:
 
 - `mmseg`: MMSegmentation's `mode="slide"`, torch float32, class GeoTIFF written with rasterio, allocator as it comes;
 - `forward`: the float32 torch forward of the same windows alone, with an allocator that keeps memory (named below);
-- `job`: `gridscribe run raster --executor local --cfg-options regions=None alignment=None` (masks alone, as the others give): planning,
-  reading, predicting, three COGs, commit, manifest, catalogue.
+- `job`: `gridscribe run raster --executor local --cfg-options regions=None alignment=None` (masks alone, as the others
+  give): planning, reading, predicting, three COGs, commit, manifest, catalogue.
 
 Wall time is from the image being opened to the last output being closed, without imports and without loading the model,
 which are stated apart. Ratios are taken within a round; the median of the rounds is printed.
