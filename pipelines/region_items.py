@@ -125,8 +125,8 @@ def _stored(commits: Iterable[Commit]) -> dict[str, list[StoredBox]]:
     stored: dict[str, list[StoredBox]] = {}
     for commit in commits:
         for entry in commit.images:
-            keys = (entry[kind] for kind in ("mask", "confidence", "height"))
-            box = StoredBox(Window(*entry["window"]), *keys, _tokens(commit, entry))
+            mask, confidence, height = (entry[kind] for kind in ("mask", "confidence", "height"))
+            box = StoredBox(Window(*entry["window"]), mask, confidence, height, _tokens(commit, entry))
             stored.setdefault(entry["image"], []).append(box)
     return stored
 

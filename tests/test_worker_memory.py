@@ -11,7 +11,7 @@ import pytest
 PROGRAM = """
 import resource, sys
 import numpy as np
-from gridscribe.workers.memory import keep_freed_memory
+from gridscribe.pipelines.memory import keep_freed_memory
 assert not int(sys.argv[1]) or keep_freed_memory()
 def faults():
     before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt

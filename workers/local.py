@@ -5,11 +5,11 @@ from __future__ import annotations
 import queue
 from concurrent.futures import ThreadPoolExecutor
 
+from gridscribe.pipelines.memory import give_back_free_memory, keep_freed_memory
 from gridscribe.pipelines.raster import PipelineSpec, RasterPipeline
 from gridscribe.pipelines.region_items import Work
 from gridscribe.pipelines.stages import Deadline
 from gridscribe.workers.executor import Outcome
-from gridscribe.workers.memory import give_back_free_memory, keep_freed_memory
 
 OVERLAP = 2  # items in hand: one is read, encoded or put while another is predicted
 

@@ -12,12 +12,12 @@ import ray
 from ray.exceptions import ActorDiedError, GetTimeoutError, RayActorError, RayTaskError
 
 from gridscribe.errors import EngineError, GridscribeError, ItemTimeoutError, UsageError, WorkerDiedError
+from gridscribe.pipelines.memory import give_back_free_memory, keep_freed_memory
 from gridscribe.pipelines.raster import PipelineSpec, RasterPipeline
 from gridscribe.pipelines.region_items import Work
 from gridscribe.pipelines.stages import Deadline
 from gridscribe.workers.executor import Outcome, Receipt
 from gridscribe.workers.local import OVERLAP
-from gridscribe.workers.memory import give_back_free_memory, keep_freed_memory
 
 OBJECT_STORE_BYTES = 128 * 1024 * 1024  # receipts only
 START_LIMIT = 300.0  # seconds for the workers' engines to stand

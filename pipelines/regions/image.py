@@ -15,18 +15,20 @@ from numpy.typing import NDArray
 from gridscribe.client.stored import EMPTY, joined_window
 from gridscribe.client.tiles import TileReader
 from gridscribe.pipelines.cog import REGIONS, CogWriter
+from gridscribe.pipelines.memory import give_back_free_memory
 from gridscribe.pipelines.region_items import RegionPart
 from gridscribe.pipelines.regions.cells import Cell, cell_of
 from gridscribe.pipelines.regions.rows import Group, region_rows
 from gridscribe.pipelines.regions.strips import Strip, settled
-from gridscribe.pipelines.stages import Deadline, ahead
+from gridscribe.pipelines.stages import Deadline
 from gridscribe.regions import CELL, value_dtype
 from gridscribe.tiff import BLOCK
 from gridscribe.values import Grid, Window
 
 Embed = Callable[[Group], Mapping[str, pa.Array]]
 """Gives `labels`, `embedding` and `scale` of the regions of a group."""
-CELLS_AHEAD = 2  # cells read and cut into pieces before they are asked for
+LARGE = 1 << 20
+"""Pixels of a window whose arrays are given back to the system at once: kept, they would lie beside those of the next shape."""
 
 
 class ImageRegions:
@@ -62,6 +64,9 @@ class ImageRegions:
                     group = self._group(strips, members)
                     embedded = {} if self._embed is None else self._embed(group)
                     yield region_rows(image.image_id, image.grid, self._classes, group, embedded)
+                    if group.window.area > LARGE:
+                        del group
+                        give_back_free_memory()
             writer.save(path)
         finally:
             writer.close()
@@ -77,8 +82,7 @@ class ImageRegions:
                 writer.write_rows(row - box.row, np.concatenate(list(strip.parts(row, row + 1, dtype)), axis=1))
 
     def _strips(self) -> Iterator[Strip]:
-        cells = ahead(self._cells(), CELLS_AHEAD)
-        for _, row in groupby(cells, key=lambda cell: cell.window.row):
+        for _, row in groupby(self._cells(), key=lambda cell: cell.window.row):
             yield Strip(list(row))
 
     def _cells(self) -> Iterator[Cell]:
