@@ -57,6 +57,18 @@ def read_files(place: str | Path, asked: str, limits: Mapping[str, int]) -> dict
     return found
 
 
+def stated_format(place: str | Path) -> str | None:
+    """What the `model.json` in a folder or under an object-store URI says it is; None where there is none that says so.
+
+    Whatever is wrong with it is left for the loader to say.
+    """
+    try:
+        stated = json.loads(read_files(place, str(place), {MODEL_FILE: JSON_LIMIT})[MODEL_FILE])["format"]
+    except (ModelError, KeyError, TypeError, ValueError):
+        return None
+    return stated if isinstance(stated, str) else None
+
+
 def encode(document: Mapping[str, Any]) -> bytes:
     """`model.json` as it is written."""
     return json.dumps(document, indent=2).encode() + b"\n"
