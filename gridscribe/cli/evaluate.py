@@ -8,7 +8,6 @@ from typing import Any
 
 import click
 
-
 ALIGNMENT_FORMAT = "gridscribe-alignment/"
 CALIBRATION_FILE = "offsets.json"
 
@@ -41,13 +40,18 @@ CALIBRATION_FILE = "offsets.json"
     type=click.Path(exists=True, file_okay=False, path_type=Path),
     help="Alignment models: the generated scenes trained on; their captions, colours and labels are what is compared with.",
 )
-@click.option("--classes", help="Alignment models: class file of the segmentation, or a shipped one's name; default: gamus.")
+@click.option(
+    "--classes", help="Alignment models: class file of the segmentation, or a shipped one's name; default: gamus."
+)
 @click.option(
     "--offsets",
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
     help="Alignment models: an offsets.json of an earlier evaluation, in place of fitting on --train-data.",
 )
-@click.option("--variant", help="Alignment models: the encoder's last block: segearth (default), vanilla, maskclip, sclip, clearclip.")
+@click.option(
+    "--variant",
+    help="Alignment models: the encoder's last block: segearth (default), vanilla, maskclip, sclip, clearclip.",
+)
 @click.option("--seed", type=int, help="Alignment models: what is drawn depends on it; default: 0.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON document on stdout.")
 def command(
@@ -74,13 +78,19 @@ def command(
 
     Prints IoU, F1 and boundary IoU by class, overall accuracy and the calibration error (ECE) of the confidences.
 
-    A model that aligns images with words is examined on generated scenes: regions named and found by phrases (also by phrases that
+    A model that aligns images with words is examined on generated scenes: regions named and found by phrases (those too that
     training never says), views and captions, masks by words alone; each beside chance, colours and a mask's class names.
 
     \b
       gridscribe evaluate work/package --data held-out-scenes --train-data train-scenes --output report
     """
-    given = {"--train-data": train_data, "--classes": classes, "--offsets": offsets, "--variant": variant, "--seed": seed}
+    given = {
+        "--train-data": train_data,
+        "--classes": classes,
+        "--offsets": offsets,
+        "--variant": variant,
+        "--seed": seed,
+    }
     if _aligns(model):
         refused = {"--kind": kind != "scenes", "--split": split, "--data-options": data_options}
         _refuse({**refused, "--fit-temperature": fit_temperature}, "for a model that aligns images with words")
@@ -153,7 +163,9 @@ def _evaluate_alignment(
     from gridscribe.progress import reporter
 
     if given["--train-data"] is None:
-        raise UsageError("--train-data: needed for a model that aligns images with words: the scenes that it was trained on")
+        raise UsageError(
+            "--train-data: needed for a model that aligns images with words: the scenes that it was trained on"
+        )
     how = Examination(
         data,
         given["--train-data"],

@@ -1,8 +1,8 @@
 """Segmentation into classes that are only named: a dense encoder and vectors of words, behind the `Engine` Protocol.
 
-Of each patch: its cosine with each class less a share of the window's (SegEarth-OV, CVPR 2025: `cos(patch, text) + lambda cos(CLS,
-text)` with lambda -0.3: what the whole window is about is held against every patch of it), raised by the class's offset, times the
-scale. Scores are brought to pixels bilinearly, and then made probabilities by a softmax.
+Of each patch: its cosine with each class less a share of the window's (SegEarth-OV, CVPR 2025: `cos(patch, text) + lambda
+cos(CLS, text)` with lambda -0.3: what the whole window is about is held against every patch of it), raised by the class's offset,
+times the scale. Scores are brought to pixels bilinearly, and then made probabilities by a softmax.
 
 An offset is what a threshold is elsewhere: a pixel goes to class a rather than b where the cosines differ by more than b's offset
 less a's. Published thresholds differ by data set, from 0 to 0.7; so they are to be fitted on labelled images of one's own.
@@ -52,9 +52,13 @@ class OpenVocabulary:
         if not 2 <= count <= MOST_CLASSES:
             raise UsageError(f"classes: {count} named; 2 to {MOST_CLASSES} are needed")
         if self.vectors.ndim != 2 or len(self.vectors) != count or len(self.offsets) != count:
-            raise UsageError(f"{count} classes, vectors {self.vectors.shape}, {len(self.offsets)} offsets: one of each per class")
+            raise UsageError(
+                f"{count} classes, vectors {self.vectors.shape}, {len(self.offsets)} offsets: one of each per class"
+            )
         if not 0 < self.scale < np.inf or not np.isfinite([self.bias, *self.offsets]).all():
-            raise UsageError(f"scale={self.scale}, bias={self.bias}, offsets={self.offsets}: finite numbers, scale above 0")
+            raise UsageError(
+                f"scale={self.scale}, bias={self.bias}, offsets={self.offsets}: finite numbers, scale above 0"
+            )
 
     def calibrated(self, scale: float, offsets: Mapping[str, float]) -> OpenVocabulary:
         """With another scale and the offsets of the classes by name. Raises UsageError where a class has none."""
@@ -122,8 +126,10 @@ class OpenVocabularyEngine:
     def _on_pixels(self, scores: Float32) -> Float32:
         """[classes, grid, grid] to [classes, window, window]: bilinear between the centres of patches, level beyond the last."""
         lower, upper, share = self._lower, self._upper, self._share
-        rows = scores[:, lower] * (1 - share)[:, None] + scores[:, upper] * share[:, None]
-        return rows[:, :, lower] * (1 - share) + rows[:, :, upper] * share
+        rest = np.float32(1) - share
+        rows = scores[:, lower] * rest[:, None] + scores[:, upper] * share[:, None]
+        result: Float32 = rows[:, :, lower] * rest + rows[:, :, upper] * share
+        return result
 
 
 def _between(window: int, grid: int) -> tuple[NDArray[np.intp], NDArray[np.intp], Float32]:

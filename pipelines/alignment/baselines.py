@@ -22,7 +22,7 @@ PER_CAPTION = 40
 
 
 def histogram(crop: NDArray[np.uint8]) -> Float32:
-    """Colours of a crop uint8 [3, h, w]: shares of its pixels in 6 x 6 x 6 cells of RGB and in 16 x 4 x 4 of HSV, their square roots.
+    """Colours of a crop uint8 [3, h, w]: square roots of the shares of pixels in 6 x 6 x 6 cells of RGB and 16 x 4 x 4 of HSV.
 
     Of unit length, so a dot product of two is the Bhattacharyya coefficient of them.
     """

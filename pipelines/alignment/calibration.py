@@ -59,14 +59,15 @@ def read_offsets(path: Path, **stated: Any) -> ClassOffsets:
     """
     try:
         document = json.loads(path.read_bytes())
-        if document.pop("format") != FORMAT:
-            raise ValueError(f"its format is not {FORMAT!r}")
+        form = document.pop("format")
         found = ClassOffsets(**document)
-        offsets = {str(name): float(value) for name, value in found.offsets.items()}
-        if not np.isfinite([found.scale, *offsets.values()]).all() or found.scale <= 0:
-            raise ValueError(f"scale {found.scale}, offsets {offsets}: finite numbers, scale above 0, are needed")
+        usable = found.scale > 0 and bool(np.isfinite([found.scale, *found.offsets.values()]).all())
     except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
         raise UsageError(f"{path}: holds no offsets of classes: {error!r}") from error
+    if form != FORMAT or not usable:
+        raise UsageError(
+            f"{path}: format {form!r}, scale {found.scale}, offsets {found.offsets}: needs {FORMAT!r}, finite numbers"
+        )
     for name, value in stated.items():
         if (other := getattr(found, name)) != value:
             raise UsageError(f"{path}: was fitted for {name}={other!r}, this is {value!r}: fit offsets anew")
@@ -78,8 +79,8 @@ def fit_offsets(sampled: Sampled, words: OpenVocabulary) -> tuple[OpenVocabulary
 
     `sampled` holds the answers of an engine of `words` itself. First the scale is fitted by cross entropy (`fit_temperature`);
     then one class after another is raised or lowered by `STEPS`, coarse to fine, whenever the mean IoU of the blended mask grows
-    (a coordinate search; the measure counts every class that occurs the same, rare ones too); last the scale once more, for honest
-    confidences, unless blending makes the mean IoU fall by it.
+    (a coordinate search; the measure counts every class that occurs the same, rare ones too); last the scale once more, for
+    honest confidences, unless blending makes the mean IoU fall by it.
     """
     sampled = _by_pixel(sampled)
     before = mean_iou(_blended(_logs(sampled), sampled), sampled)
@@ -120,7 +121,10 @@ def _search(logs: Float64, sampled: Sampled, best: float) -> tuple[Float64, floa
         for _ in range(ROUNDS):
             reached = best
             for k in range(len(raised)):
-                tried = [(mean_iou(_blended(logs + (raised + _only(k, r * step, len(raised))), sampled), sampled), r) for r in REACH]
+                tried = [
+                    (mean_iou(_blended(logs + (raised + _only(k, r * step, len(raised))), sampled), sampled), r)
+                    for r in REACH
+                ]
                 found, reach = max(tried, key=lambda one: (one[0], -abs(one[1]), one[1]))
                 if found > best:
                     best = found
@@ -141,7 +145,7 @@ def _logs(sampled: Sampled) -> Float64:
 
 
 def _blended(logits: Float64, sampled: Sampled) -> NDArray[np.intp]:
-    """The class of each pixel [m], as windows are blended: the largest sum of probabilities under the taper. Needs `_by_pixel`."""
+    """The class of each pixel [m], as windows are blended: the largest tapered sum of probabilities. Needs `_by_pixel`."""
     chances = _softmax(logits) * sampled.weights[:, None]
     first = np.flatnonzero(np.diff(sampled.pixels, prepend=-1))
     total: NDArray[np.intp] = np.add.reduceat(chances, first, axis=0).argmax(axis=1)
@@ -151,9 +155,7 @@ def _blended(logits: Float64, sampled: Sampled) -> NDArray[np.intp]:
 def _by_pixel(sampled: Sampled) -> Sampled:
     """Answers of one pixel side by side, pixels in order."""
     order = np.argsort(sampled.pixels, kind="stable")
-    return Sampled(
-        sampled.probabilities[order], sampled.pixels[order], sampled.weights[order], sampled.labels[order]
-    )
+    return Sampled(sampled.probabilities[order], sampled.pixels[order], sampled.weights[order], sampled.labels[order])
 
 
 def _softmax(logits: Float64) -> Float64:

@@ -44,7 +44,9 @@ def guessing(truth: NDArray[np.intp], categories: int) -> Classification:
     return Classification(len(truth), one, five, one, five)
 
 
-def shuffled(scores: NDArray[np.floating], truth: NDArray[np.intp], orders: Sequence[NDArray[np.intp]]) -> Classification:
+def shuffled(
+    scores: NDArray[np.floating], truth: NDArray[np.intp], orders: Sequence[NDArray[np.intp]]
+) -> Classification:
     """The mean over `orders` of truth dealt out anew among the objects: what is left of a score without any link to them.
 
     Balanced, that is chance; overall it is what the answers' frequencies alone give.
@@ -58,7 +60,9 @@ def baseline_scores(
     baselines: Baselines, categories: Sequence[str], colours: NDArray[np.float32], classes: NDArray[np.uint8]
 ) -> dict[str, NDArray[np.floating]]:
     """Scores [N, categories] of objects by the baselines' names; a category that training does not show is the last choice."""
-    centroids = np.stack([baselines.by_category.get(name, -np.ones(colours.shape[1], np.float32)) for name in categories])
+    centroids = np.stack(
+        [baselines.by_category.get(name, -np.ones(colours.shape[1], np.float32)) for name in categories]
+    )
     known = [[baselines.of_class.get(k, {}).get(name, 0.0) for name in categories] for k in range(256)]
     frequent = np.array([name == baselines.most_frequent for name in categories], np.float64)
     return {

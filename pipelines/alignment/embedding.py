@@ -18,7 +18,7 @@ Float32 = NDArray[np.float32]
 def class_vectors(
     encoder: SharedEncoder, crops: Iterable[NDArray[np.generic]], total: int, what: str, report: Reporter | None = None
 ) -> Float32:
-    """Unit vectors float32 [total, D] of crops [3, S, S], R, G, B in 0..255, in their order; as many batches as keep it busy are held."""
+    """Unit vectors float32 [total, D] of crops [3, S, S], R, G, B in 0..255, in order; few of them are held at once."""
     report = report or Quiet()
     report.start(total, what)
     vectors = np.empty((total, encoder.embed_dim), np.float32)

@@ -1,8 +1,8 @@
 """Examination of an alignment package on held-out generated scenes: naming regions, finding them by words, masks by words.
 
-Everything stands beside what it must beat: chance, the classes of a mask alone, colours alone, and the same model with captions dealt
-out at random. Phrases are those that training says, and apart from them those that it never says: other words for what it knows,
-and combinations that it says in no words.
+Everything stands beside what it must beat: chance, the classes of a mask alone, colours alone, and the same model with captions
+dealt out at random. Phrases are those that training says, and apart from them those that it never says: other words for what it
+knows, and combinations that it says in no words.
 """
 
 from __future__ import annotations
@@ -110,18 +110,18 @@ class AlignmentScores:
         }
 
 
-def evaluate_alignment(
-    package: AlignmentPackage, how: Examination, report: Reporter | None = None
-) -> AlignmentScores:
+def evaluate_alignment(package: AlignmentPackage, how: Examination, report: Reporter | None = None) -> AlignmentScores:
     """Examine a package, loaded with both towers.
 
-    Raises UsageError for what cannot be examined so, InputError for scenes that cannot be read, EngineError where the engine cannot
-    be had.
+    Raises UsageError for what cannot be examined so, InputError for scenes that cannot be read, EngineError where the engine
+    cannot be had, QueryError where a caption is longer than the text tower reads.
     """
     report = report or Quiet()
     bank = read_concepts(how.classes)
     if bank.names != GAMUS.classes:
-        raise UsageError(f"{how.classes}: names the classes {list(bank.names)}, the scenes' labels are {list(GAMUS.classes)}")
+        raise UsageError(
+            f"{how.classes}: names the classes {list(bank.names)}, the scenes' labels are {list(GAMUS.classes)}"
+        )
     if how.held_out.resolve() == how.train.resolve():
         raise UsageError(f"{how.held_out} is both held out and trained on: scores would say nothing")
     text = TextEncoder(package)

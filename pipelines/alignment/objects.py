@@ -1,4 +1,4 @@
-"""The objects of a folder of generated scenes, as what a model is examined on: crops, categories, captions, classes of the mask."""
+"""The objects of a folder of generated scenes, as a model is examined on them: crops, categories, captions, classes of masks."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ class SceneObjects:
                 yield crop_of(pixels, pixels_of(image.regions[region], pixels.shape[1:]), side)
 
     def mask_classes(self) -> NDArray[np.uint8]:
-        """Of each object: the class that most pixels inside its outline are labelled with, what a faultless mask would say of it."""
+        """Of each object: the class that most pixels inside its outline are labelled with; what a faultless mask would say."""
         found = []
         for number, group in groupby(self.places, key=lambda place: place[0]):
             image = self.images[number]

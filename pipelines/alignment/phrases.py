@@ -77,7 +77,9 @@ def category_bank(categories: Iterable[str]) -> ConceptBank:
 def concept_named(phrase: str, bank: ConceptBank) -> int | None:
     """The concept of which a word stands in `phrase`, the longest of such words; None where there is none."""
     text = f" {phrase.casefold()} "
-    found = [(len(word), -k) for k, one in enumerate(bank.concepts) for word in one.words if f" {word.casefold()} " in text]
+    found = [
+        (len(word), -k) for k, one in enumerate(bank.concepts) for word in one.words if f" {word.casefold()} " in text
+    ]
     return -max(found)[1] if found else None
 
 

@@ -1,7 +1,7 @@
 """Measures of rankings, exact where scores are tied.
 
-A baseline that only tells "of this class" from "not" ties most of what it ranks; how it fares then must not depend on the order that
-objects happen to lie in. So every measure here is its expectation over all orders of what is tied. All of it tied is chance.
+A baseline that only tells "of this class" from "not" ties most of what it ranks; how it fares then must not depend on the order
+that objects happen to lie in. So every measure here is its expectation over all orders of what is tied. All of it tied is chance.
 """
 
 from __future__ import annotations
@@ -37,7 +37,9 @@ class Retrieval:
 
 def retrieval(ranked: Iterable[tuple[Floats, Bools]]) -> Retrieval:
     """Of queries, each with its scores [n] and which of the n are right: at least one must be (ValueError)."""
-    found = [(*(hit_within(scores, right, k) for k in CUTS), average_precision(scores, right)) for scores, right in ranked]
+    found = [
+        (*(hit_within(scores, right, k) for k in CUTS), average_precision(scores, right)) for scores, right in ranked
+    ]
     if not found:
         return Retrieval(0, dict.fromkeys(CUTS, float("nan")), float("nan"))
     *recall, precision = np.mean(found, axis=0).tolist()
@@ -74,9 +76,9 @@ def hit_within(scores: Floats, right: Bools, k: int) -> float:
 def average_precision(scores: Floats, right: Bools) -> float:
     """The mean, over right answers, of the share of right ones up to and with each.
 
-    Its expectation over the orders of equal scores (McSherry and Najork, ECIR 2008, section 3): of a group of m with r right ones, t
-    places down and after R right ones, place t + i is right with chance r / m, and then R + 1 + (i - 1)(r - 1) / (m - 1) are expected
-    up to it.
+    Its expectation over the orders of equal scores (McSherry and Najork, ECIR 2008, section 3): of a group of m with r right
+    ones, t places down and after R right ones, place t + i is right with chance r / m, and then R + 1 + (i - 1)(r - 1) / (m - 1)
+    are expected up to it.
     """
     _check(scores, right)
     order = np.argsort(-scores, kind="stable")

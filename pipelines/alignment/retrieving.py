@@ -73,7 +73,7 @@ def by_true_category(objects: SceneObjects) -> Score:
 
 
 def by_colour(baselines: Baselines, colours: NDArray[np.float32], said: frozenset[str]) -> Score:
-    """Likeness to the mean colours of training objects of that caption, where training says it in any words; else of the category."""
+    """Likeness to the mean colours of training objects of that caption, where training says it at all; else of the category."""
 
     def score(phrase: Phrase, _: int) -> Floats:
         known = [baselines.by_caption[one] for one in sorted(phrase.captions) if one in baselines.by_caption]

@@ -1,4 +1,4 @@
-"""Open-vocabulary segmentation on labelled scenes: masks as a job would write them, offsets fitted, mean IoU beside what guesses get."""
+"""Open-vocabulary segmentation on labelled scenes: masks as a job writes them, offsets fitted, mean IoU beside guesses."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ from gridscribe.pipelines.scores import Scores
 from gridscribe.progress import Quiet, Reporter
 
 SAMPLED_AT = 20.0
-"""Scale of the answers that offsets are fitted on: sharp enough to tell classes apart, too mild to round a probability to nothing."""
-PIXELS = 40_000
+"""Scale of the answers that offsets are fitted on: sharp enough to tell classes apart, too mild to round chances to nothing."""
+PIXELS = 20_000
 LEVELS = 16
 """Of each colour, in the table of colours."""
 
@@ -68,7 +68,7 @@ def calibrate(
     stride: int | None = None,
     report: Reporter | None = None,
 ) -> ClassOffsets:
-    """Offsets of the classes, and a scale, fitted on labelled images (`fit_offsets`). `concepts` is the digest of the class file."""
+    """Offsets of the classes, and a scale, fitted on labelled images (`fit_offsets`). `concepts`: digest of the class file."""
     check_classes(images, tuple(one.name for one in words.classes))
     report = report or Quiet()
     mild = replace(words, scale=SAMPLED_AT)
@@ -105,7 +105,7 @@ def segmentation(
     stride: int | None = None,
     report: Reporter | None = None,
 ) -> Segmentation:
-    """Scores on `images` with and without `offsets`, beside a table of colours learnt from `learnt_from`, one class for all, and chance."""
+    """Scores on `images` with and without `offsets`, beside a colour table of `learnt_from`, one class for all, and chance."""
     report = report or Quiet()
     names = tuple(one.name for one in words.classes)
     scores: dict[str, Scores] = {}
