@@ -57,13 +57,18 @@ def read_files(place: str | Path, asked: str, limits: Mapping[str, int]) -> dict
     return found
 
 
-def stated_format(place: str | Path) -> str | None:
-    """What the `model.json` in a folder or under an object-store URI says it is; None where there is none that says so.
+def stated_format(uri: str | Path) -> str | None:
+    """What the `model.json` of a shipped package, a folder or an object-store URI says it is; None where none says so.
 
     Whatever is wrong with it is left for the loader to say.
     """
+    asked = str(uri)
+    own = SHIPPED / asked
+    place = str(own) if own.parent == SHIPPED and own.is_dir() else asked
+    if "://" not in place and not Path(place).is_dir():
+        return None
     try:
-        stated = json.loads(read_files(place, str(place), {MODEL_FILE: JSON_LIMIT})[MODEL_FILE])["format"]
+        stated = json.loads(read_files(place, asked, {MODEL_FILE: JSON_LIMIT})[MODEL_FILE])["format"]
     except (ModelError, KeyError, TypeError, ValueError):
         return None
     return stated if isinstance(stated, str) else None

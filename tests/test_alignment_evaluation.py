@@ -462,6 +462,9 @@ def test_the_command_on_a_real_package(scenes: tuple[Path, Path], tmp_path: Path
     torch.save(tiny_clip().state_dict(), tmp_path / "tiny.pt")
     package_clip(tmp_path / "tiny.pt", tmp_path / "package", quick_gelu=True, gsd=(0.1, 0.5))
     assert stated_format(tmp_path / "package") == "gridscribe-alignment/1"
+    assert stated_format("scenes") == "gridscribe-model/1"
+    assert stated_format("nosuch") is None
+    assert stated_format(tmp_path) is None
     train, held = map(str, scenes)
     arguments = [str(tmp_path / "package"), "--data", held, "--train-data", train]
     done = CliRunner().invoke(command, [*arguments, "--output", str(tmp_path / "out")], catch_exceptions=False)

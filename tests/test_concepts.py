@@ -132,7 +132,7 @@ def test_the_shipped_class_file_has_the_classes_of_gamus(tmp_path: Path) -> None
     own = tmp_path / "own.txt"
     own.write_text("tree\n")
     assert concepts_path(own) == own
-    with pytest.raises(UsageError, match=r"'nosuch': neither a file nor one of gamus"):
+    with pytest.raises(UsageError, match=r"'nosuch': neither a file nor one of gamus, scenes"):
         concepts_path("nosuch")
 
 
