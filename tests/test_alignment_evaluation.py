@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 from rasterio.transform import Affine
 
 from gridscribe.cli.evaluate import command
-from gridscribe.errors import UsageError
+from gridscribe.errors import QueryError, UsageError
 from gridscribe.ingest.scenes import write_scenes
 from gridscribe.models.clip.concepts import concepts_path, parse_concepts
 from gridscribe.models.clip.converting import package_clip
@@ -436,6 +436,25 @@ def test_what_cannot_be_examined_is_refused(stub: Examination, tmp_path: Path) -
         evaluate_alignment(PACKAGE, Examination(stub.held_out, stub.held_out, stub.classes))
     with pytest.raises(UsageError, match="views=1"):
         Examination(stub.held_out, stub.train, stub.classes, views=1)
+
+
+def test_views_whose_captions_are_too_long_are_passed_over(stub: Examination, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Short(Reading):
+        least = " and "
+
+        def embed(self, phrases: list[str], templates: Any = ("{}",)) -> np.ndarray:
+            if templates == ("{}",) and self.least in phrases[0]:
+                raise QueryError("too long")
+            return super().embed(phrases, templates)
+
+    monkeypatch.setattr(evaluation, "TextEncoder", Short)
+    found = evaluate_alignment(PACKAGE, stub)
+    assert found.facts["data"]["views"] == 8
+    assert found.facts["data"]["views_passed_over"] > 0
+    assert found.views["view to caption"]["model"].queries == 8
+    monkeypatch.setattr(Short, "least", "a")
+    with pytest.raises(UsageError, match="too long for the text tower"):
+        evaluate_alignment(PACKAGE, stub)
 
 
 def test_a_category_that_training_lacks_is_the_last_that_baselines_choose(stub: Examination) -> None:

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from gridscribe.errors import InputError, UsageError
+from gridscribe.errors import InputError, QueryError, UsageError
 from gridscribe.models.clip.concepts import ConceptBank, embed_concepts, read_concepts
 from gridscribe.models.clip.encoder import open_encoder, resolve_encoder
 from gridscribe.models.clip.open_vocabulary import BIAS, open_vocabulary
@@ -52,6 +52,8 @@ from gridscribe.progress import Quiet, Reporter
 
 VIEWS = 256
 SHUFFLES = 20
+MOST_PASSED_OVER = 3
+"""Times as many views as are wanted: with more captions that are too long, the text tower is of another kind."""
 CALIBRATED_ON = 12
 
 
@@ -132,7 +134,7 @@ def evaluate_alignment(package: AlignmentPackage, how: Examination, report: Repo
     encoder = SharedEncoder(open_encoder(spec, package))
     try:
         regions = class_vectors(encoder, held.crops(spec.window), len(held), "objects", report)
-        shown, captions = _views(how, held, encoder, report)
+        shown, captions, passed_over = _views(how, held, encoder, text, report)
     finally:
         encoder.close()
     known = _Known.of(held, train, bank, report, seed=how.seed) if how.baselines else None
@@ -147,6 +149,7 @@ def evaluate_alignment(package: AlignmentPackage, how: Examination, report: Repo
             "train": {"scenes": len(train.images), "objects": len(train)},
             "categories": list(categories.names),
             "views": len(captions),
+            "views_passed_over": passed_over,
         },
         "phrases": {one.text: one.group for one in phrases},
         "templates": list(SATELLITE),
@@ -178,19 +181,28 @@ class _Known:
 
 
 def _views(
-    how: Examination, held: SceneObjects, encoder: SharedEncoder, report: Reporter
-) -> tuple[np.ndarray, list[str]]:
-    """Vectors of views drawn from the held-out scenes, and their captions in words that training says."""
+    how: Examination, held: SceneObjects, encoder: SharedEncoder, text: TextEncoder, report: Reporter
+) -> tuple[np.ndarray, list[str], int]:
+    """Vectors of views drawn from the held-out scenes, their captions in words that training says, and how many were passed over.
+
+    A caption that is longer than the tower reads is passed over with its view: training cuts it, a question is never cut.
+    """
     drawn = Views(held.images, encoder.spec.window, seed=how.seed, count=0, plain=True)
+    images: list[np.ndarray] = []
     captions: list[str] = []
-
-    def images() -> Any:
-        for k in range(how.views):
-            view = drawn[k]
-            captions.append(view.text)
-            yield view.image
-
-    return class_vectors(encoder, images(), how.views, "views", report), captions
+    number = 0
+    while len(images) < how.views:
+        view = drawn[number]
+        number += 1
+        try:
+            text.embed([view.text])
+        except QueryError as error:
+            if number - len(images) > MOST_PASSED_OVER * how.views:
+                raise UsageError(f"captions of {number - len(images)} views are too long for the text tower: {error}") from error
+            continue
+        images.append(view.image)
+        captions.append(view.text)
+    return class_vectors(encoder, images, how.views, "views", report), captions, number - len(images)
 
 
 def _classify(
