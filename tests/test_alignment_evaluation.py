@@ -440,7 +440,7 @@ def test_what_cannot_be_examined_is_refused(stub: Examination, tmp_path: Path) -
 
 def test_views_whose_captions_are_too_long_are_passed_over(stub: Examination, monkeypatch: pytest.MonkeyPatch) -> None:
     class Short(Reading):
-        least = " and "
+        least = "satellite"
 
         def embed(self, phrases: list[str], templates: Any = ("{}",)) -> np.ndarray:
             if templates == ("{}",) and self.least in phrases[0]:

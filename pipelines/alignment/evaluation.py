@@ -198,7 +198,9 @@ def _views(
             text.embed([view.text])
         except QueryError as error:
             if number - len(images) > MOST_PASSED_OVER * how.views:
-                raise UsageError(f"captions of {number - len(images)} views are too long for the text tower: {error}") from error
+                raise UsageError(
+                    f"captions of {number - len(images)} views are too long for the text tower: {error}"
+                ) from error
             continue
         images.append(view.image)
         captions.append(view.text)
