@@ -11,7 +11,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -42,6 +42,20 @@ class ClassInfo:
     name: str
     color: tuple[int, int, int]
     """R, G, B in 0..255."""
+
+
+class MaskClasses(Protocol):
+    """What masks say of where they come from: all that writing them needs to know of a model."""
+
+    @property
+    def name(self) -> str:
+        """Of the model."""
+        ...
+
+    @property
+    def classes(self) -> tuple[ClassInfo, ...]:
+        """By id: 0, 1, ..."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)

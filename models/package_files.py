@@ -57,6 +57,23 @@ def read_files(place: str | Path, asked: str, limits: Mapping[str, int]) -> dict
     return found
 
 
+def stated_format(uri: str | Path) -> str | None:
+    """What the `model.json` of a shipped package, a folder or an object-store URI says it is; None where none says so.
+
+    Whatever is wrong with it is left for the loader to say.
+    """
+    asked = str(uri)
+    own = SHIPPED / asked
+    place = str(own) if own.parent == SHIPPED and own.is_dir() else asked
+    if "://" not in place and not Path(place).is_dir():
+        return None
+    try:
+        stated = json.loads(read_files(place, asked, {MODEL_FILE: JSON_LIMIT})[MODEL_FILE])["format"]
+    except (ModelError, KeyError, TypeError, ValueError):
+        return None
+    return stated if isinstance(stated, str) else None
+
+
 def encode(document: Mapping[str, Any]) -> bytes:
     """`model.json` as it is written."""
     return json.dumps(document, indent=2).encode() + b"\n"

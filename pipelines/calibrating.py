@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,6 +21,20 @@ from gridscribe.values import Window
 PIXELS = 200_000  # in all: enough for one number, and they fit into memory whatever the data
 
 
+@dataclass(frozen=True, slots=True)
+class Sampled:
+    """Answers at labelled pixels: n of them, as many for a pixel as windows see it."""
+
+    probabilities: NDArray[np.float32]
+    """[n, classes], each by one window alone."""
+    pixels: NDArray[np.intp]
+    """[n]: which pixel, 0, 1, ..."""
+    weights: NDArray[np.float32]
+    """[n]: how much the answer counts where it is blended."""
+    labels: NDArray[np.uint8]
+    """[n]: the label of the pixel."""
+
+
 class ProbabilitySample:
     """Pixels drawn evenly from all images; the same ones whenever the same images are seen.
 
@@ -27,11 +42,11 @@ class ProbabilitySample:
     blended: a temperature that suited single windows would leave blended confidences too low where windows disagree.
     """
 
-    def __init__(self, images: Sequence[LabelledImage], windows: WindowPlan) -> None:
+    def __init__(self, images: Sequence[LabelledImage], windows: WindowPlan, pixels: int = PIXELS) -> None:
         weights = taper(windows.window, windows.stride)
         self._taper = np.outer(weights, weights)
         self._grids = [work_grid(one.image.grid, one.image.gsd, windows.gsd, strict=False).grid for one in images]
-        self._share = min(1.0, PIXELS / sum(grid.window.area for grid in self._grids))
+        self._share = min(1.0, pixels / sum(grid.window.area for grid in self._grids))
         self._labels: list[NDArray[np.uint8]] = []
         self._pixels: list[NDArray[np.intp]] = []
         self._weights: list[NDArray[np.float32]] = []
@@ -67,17 +82,21 @@ class ProbabilitySample:
 
         return watch
 
-    def fit(self) -> float:
-        """The temperature, on top of the one that the windows were predicted with. Raises UsageError without any label."""
+    def gathered(self) -> Sampled:
+        """All that was seen of pixels with a label. Raises UsageError where there is none."""
         labels = np.concatenate(self._labels) if self._labels else np.empty(0, np.uint8)
         pixels = np.concatenate(self._pixels) if self._pixels else np.empty(0, np.intp)
         known = labels[pixels] != IGNORE
         if not known.any():
-            raise UsageError("no pixel that was predicted has a label: no temperature can be fitted")
+            raise UsageError("no pixel that was predicted has a label: nothing can be fitted")
         pixels = pixels[known]
         weights, probabilities = np.concatenate(self._weights)[known], np.concatenate(self._probabilities)[known]
-        _, pixels = np.unique(pixels, return_inverse=True)
-        return fit_temperature(probabilities, labels[np.concatenate(self._pixels)][known], pixels, weights)
+        return Sampled(probabilities, np.unique(pixels, return_inverse=True)[1], weights, labels[pixels])
+
+    def fit(self) -> float:
+        """The temperature, on top of the one that the windows were predicted with. Raises UsageError without any label."""
+        found = self.gathered()
+        return fit_temperature(found.probabilities, found.labels, found.pixels, found.weights)
 
 
 def _within(rows: NDArray[np.intp], cols: NDArray[np.intp], box: Window) -> NDArray[np.bool_]:

@@ -1,19 +1,15 @@
 """The fusion benchmark: strategies x encoders x seeds on one data set with one budget, a JSON per run, one table.
 
-Every run is a process of its own (`python -m gridscribe.pipelines.compare RUN.json`), so that several can go side by side
-with their own threads and that nothing of one is left over in the next. A run whose result is there is not run again.
+Every run is a process of its own (`python -m gridscribe.pipelines.compare RUN.json`), and one whose result is there is not run
+again: see `resumable`.
 """
 
 from __future__ import annotations
 
 import json
-import os
-import shutil
-import subprocess
 import sys
 import time
 from collections.abc import Iterable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from itertools import product
 from pathlib import Path
@@ -21,9 +17,11 @@ from typing import Any
 
 from gridscribe.canonical import canonical_json, sha256
 from gridscribe.errors import GridscribeError, UsageError
-from gridscribe.models.engines import malloc_environment
+from gridscribe.pipelines.resumable import in_order, result_of, write_whole
+from gridscribe.pipelines.resumable import results as known_results
 
 CURVE_POINTS = 20
+TABLE = "benchmark.json"
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,30 +83,17 @@ def compare(runs: Sequence[Run], folder: Path, jobs: int = 1) -> Iterator[tuple[
     The model package of each is left in `folder/packages/`. A run that fails comes with its error, which has the end of its
     log, and the others go on.
     """
-    (folder / "runs").mkdir(parents=True, exist_ok=True)
-    with ThreadPoolExecutor(jobs) as pool:
-        futures = [(run, pool.submit(_result, run, folder)) for run in runs]
-        try:
-            for run, future in futures:
-                error = future.exception()
-                if error is not None and not isinstance(error, GridscribeError):
-                    raise error
-                yield run, error if error is not None else future.result()
-        finally:
-            for _, future in futures:
-                future.cancel()
+
+    def result(run: Run) -> dict[str, Any]:
+        request = {"run": asdict(run), "cache": str(folder / "cache")}
+        return result_of(run.name, request, "gridscribe.pipelines.compare", folder, TABLE, run.budget.threads)
+
+    yield from in_order(runs, result, jobs)
 
 
 def results(folder: Path) -> dict[str, dict[str, Any]]:
-    """All results in `folder` by the name of their run: those of `benchmark.json`, and of `runs/` where it is behind.
-
-    So a comparison goes on from its `benchmark.json` alone, and several calls with one folder make one table.
-    """
-    table = folder / "benchmark.json"
-    found = {one["name"]: one for one in json.loads(table.read_text())["runs"]} if table.exists() else {}
-    for place in sorted((folder / "runs").glob("*.json")):
-        found[place.stem] = {"name": place.stem, **json.loads(place.read_text())}
-    return found
+    """All results in `folder` by the name of their run; see `resumable.results`."""
+    return known_results(folder, TABLE)
 
 
 def costs(found: Iterable[dict[str, Any]], folder: Path, *, measured_only: bool = False) -> list[dict[str, Any]]:
@@ -127,39 +112,6 @@ def costs(found: Iterable[dict[str, Any]], folder: Path, *, measured_only: bool 
         if place.exists():
             measured.append(json.loads(place.read_text()))
     return measured
-
-
-def write_whole(place: Path, found: dict[str, Any]) -> None:
-    """Write a JSON file whole or not at all: other threads read the results while the table is written."""
-    part = place.with_suffix(".part")
-    part.write_text(json.dumps(found, indent=1) + "\n")
-    part.replace(place)
-
-
-def _result(run: Run, folder: Path) -> dict[str, Any]:
-    place = folder / "runs" / f"{run.name}.json"
-    known = results(folder).get(run.name)
-    if known is None:
-        work_dir = folder / "work" / run.name
-        work_dir.mkdir(parents=True, exist_ok=True)
-        request = work_dir / "run.json"
-        request.write_text(json.dumps({"run": asdict(run), "result": str(place), "cache": str(folder / "cache")}))
-        environment = {**os.environ, **malloc_environment(), "OMP_NUM_THREADS": str(run.budget.threads)}
-        with (work_dir / "log.txt").open("w") as log:
-            command = [sys.executable, "-m", "gridscribe.pipelines.compare", str(request)]
-            status = subprocess.run(command, stdout=log, stderr=log, env=environment, check=False).returncode
-        if status or not place.exists():
-            tail = "\n".join((work_dir / "log.txt").read_text(errors="replace").splitlines()[-12:])
-            raise GridscribeError(
-                f"run {run.name} failed (exit status {status}); its log {work_dir}/log.txt ends:\n{tail}"
-            )
-        packages = folder / "packages"
-        packages.mkdir(exist_ok=True)
-        shutil.rmtree(packages / run.name, ignore_errors=True)
-        (work_dir / "package").rename(packages / run.name)
-        shutil.rmtree(work_dir)
-        known = {"name": run.name, **json.loads(place.read_text())}
-    return known
 
 
 def run_one(run: Run, work_dir: Path, cache: Path) -> dict[str, Any]:

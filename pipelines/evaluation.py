@@ -6,14 +6,15 @@ import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Self
 
 import numpy as np
 import rasterio
 from numpy.typing import NDArray
 
 from gridscribe.errors import UsageError
-from gridscribe.models.engines import EngineSpec, SharedEngine, open_engine, resolve_engine
-from gridscribe.models.package import TEMPERATURES, ModelPackage
+from gridscribe.models.engines import Engine, EngineSpec, SharedEngine, open_engine, resolve_engine
+from gridscribe.models.package import TEMPERATURES, MaskClasses, ModelPackage
 from gridscribe.pipelines.blend import CONFIDENCE_LEVELS
 from gridscribe.pipelines.calibrating import ProbabilitySample
 from gridscribe.pipelines.cog import CONFIDENCE, MASK
@@ -34,14 +35,14 @@ BOUNDARY_SHARE = 0.02
 Predict = Callable[[Scene], NDArray[np.uint8]]
 
 
-class Evaluator:
-    """A model, its engine open, for scoring images; use it in a `with`."""
+class MaskEvaluator:
+    """Masks and scores of one open engine, whatever it runs; use it in a `with`."""
 
-    def __init__(self, package: ModelPackage, engine_name: str = "auto", *, stride: int | None = None) -> None:
-        """`stride` in place of the package's. Raises UsageError or EngineError where the engine cannot be had."""
-        self.package = package
-        self._engine = SharedEngine(open_engine(resolve_engine(engine_name, package), package))
-        self._windows = WindowPlan(package.window, stride or package.stride, package.gsd, strict_gsd=False)
+    def __init__(self, package: MaskClasses, engine: Engine, windows: WindowPlan) -> None:
+        """Takes the engine over: `close` closes it. `package` names and colours its classes."""
+        self._named = package
+        self._engine = SharedEngine(engine)
+        self.windows = windows
 
     @property
     def spec(self) -> EngineSpec:
@@ -60,7 +61,7 @@ class Evaluator:
         with tempfile.TemporaryDirectory(prefix="gridscribe-evaluate-") as scratch:
             deadline = Deadline(float("inf"))
             done, failed = predict_item(
-                item, self._windows, self._engine, self.package, "evaluation", Path(scratch), deadline, watch
+                item, self.windows, self._engine, self._named, "evaluation", Path(scratch), deadline, watch
             )
             for broken in failed:
                 raise broken.error
@@ -74,32 +75,42 @@ class Evaluator:
 
     def score(self, images: Sequence[LabelledImage]) -> Scores:
         """Scores on `images`. Raises UsageError where the classes differ, InputError where an image cannot be read."""
-        legend = check_classes(images, tuple(c.name for c in self.package.classes))
-        diagonal = self.package.window * 2**0.5
+        legend = check_classes(images, tuple(c.name for c in self._named.classes))
+        diagonal = self.windows.window * 2**0.5
         scores = Scores(legend, boundary_pixels=max(1, round(BOUNDARY_SHARE * diagonal)), calibration=Calibration())
         for image in images:
             with self.predicted(image) as files:
                 _add(scores, image, files)
         return scores
 
-    def fit_temperature(self, images: Sequence[LabelledImage]) -> float:
-        """The temperature (see `metrics.fit_temperature`) that suits `images` best, the package's present one included."""
-        check_classes(images, tuple(c.name for c in self.package.classes))
-        sample = ProbabilitySample(images, self._windows)
-        for number, image in enumerate(images):
-            with self.predicted(image, sample.of(image, number)):
-                pass
-        return round(float(np.clip(self.package.temperature * sample.fit(), *TEMPERATURES)), 4)
-
     def close(self) -> None:
         """Free the engine."""
         self._engine.close()
 
-    def __enter__(self) -> Evaluator:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+
+class Evaluator(MaskEvaluator):
+    """A model package, its engine open, for scoring images; use it in a `with`."""
+
+    def __init__(self, package: ModelPackage, engine_name: str = "auto", *, stride: int | None = None) -> None:
+        """`stride` in place of the package's. Raises UsageError or EngineError where the engine cannot be had."""
+        self.package = package
+        windows = WindowPlan(package.window, stride or package.stride, package.gsd, strict_gsd=False)
+        super().__init__(package, open_engine(resolve_engine(engine_name, package), package), windows)
+
+    def fit_temperature(self, images: Sequence[LabelledImage]) -> float:
+        """The temperature (see `metrics.fit_temperature`) that suits `images` best, the package's present one included."""
+        check_classes(images, tuple(c.name for c in self.package.classes))
+        sample = ProbabilitySample(images, self.windows)
+        for number, image in enumerate(images):
+            with self.predicted(image, sample.of(image, number)):
+                pass
+        return round(float(np.clip(self.package.temperature * sample.fit(), *TEMPERATURES)), 4)
 
 
 def evaluate(package: ModelPackage, images: Sequence[LabelledImage], engine_name: str = "auto") -> Scores:

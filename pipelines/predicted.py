@@ -9,7 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from gridscribe.models.engines import SharedEngine
-from gridscribe.models.package import ModelPackage
+from gridscribe.models.package import MaskClasses
 from gridscribe.pipelines.items import Item
 from gridscribe.pipelines.predicting import Predicted, predict_stream
 from gridscribe.pipelines.reading import Broken, Closed, Opened, WindowPlan, read_item
@@ -26,7 +26,7 @@ def predict_item(
     item: Item,
     windows: WindowPlan,
     engine: SharedEngine,
-    package: ModelPackage,
+    package: MaskClasses,
     product: str,
     scratch: Path,
     deadline: Deadline,

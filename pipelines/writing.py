@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from gridscribe.models.package import ModelPackage
+from gridscribe.models.package import MaskClasses
 from gridscribe.pipelines.blend import Blender
 from gridscribe.pipelines.cog import CONFIDENCE, HEIGHT, MASK, CogWriter
 from gridscribe.pipelines.items import Part
@@ -38,7 +38,7 @@ class PartFiles:
 class PartWriter:
     """Takes a part's windows in row-major order and leaves three COGs; memory is bounded by a band."""
 
-    def __init__(self, opened: Opened, folder: Path, package: ModelPackage, product: str) -> None:
+    def __init__(self, opened: Opened, folder: Path, package: MaskClasses, product: str) -> None:
         folder.mkdir(parents=True)
         self._opened, self._folder = opened, folder
         self._package, self._product = package, product

@@ -19,8 +19,9 @@ from gridscribe.pipelines.alignment import views as views_module
 from gridscribe.pipelines.alignment.annotated import AnnotatedImage, AnnotatedRegion
 from gridscribe.pipelines.alignment.mgrs import read_mgrs
 from gridscribe.pipelines.alignment.scene_objects import read_scenes
-from gridscribe.pipelines.alignment.views import LEAST, Views, cut, in_view, square_around
+from gridscribe.pipelines.alignment.views import Views, in_view
 from gridscribe.pipelines.alignment.wording import OTHER_WORDS, kept_back, said_of, sentence, with_article, wordings
+from gridscribe.pipelines.region_crops import LEAST, cut, square_around
 from gridscribe.values import Window
 
 pytestmark = pytest.mark.filterwarnings("ignore::rasterio.errors.NotGeoreferencedWarning")

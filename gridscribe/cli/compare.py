@@ -74,7 +74,8 @@ def command(
     """
     from gridscribe.errors import GridscribeError
     from gridscribe.pipelines.benchmark_table import draw_curves, markdown, summarise
-    from gridscribe.pipelines.compare import Budget, compare, costs, plan_runs, results, write_whole
+    from gridscribe.pipelines.compare import TABLE, Budget, compare, costs, plan_runs, results
+    from gridscribe.pipelines.resumable import write_whole
     from gridscribe.progress import reporter
 
     budget = Budget(str(data), str(held_out), "scenes", steps, crop, batch, precision, threads)
@@ -87,7 +88,7 @@ def command(
         measured = costs(found, output, measured_only=not measure)
         rows = summarise(found, measured)
         (output / "benchmark.md").write_text(markdown(rows))
-        write_whole(output / "benchmark.json", {"rows": rows, "costs": measured, "runs": found})
+        write_whole(output / TABLE, {"rows": rows, "costs": measured, "runs": found})
         (output / "curves.png").write_bytes(draw_curves(found))
 
     failed = []
@@ -100,7 +101,7 @@ def command(
         write_table(measure=False)
     if results(output):
         write_table(measure=True)
-        click.echo((output / ("benchmark.json" if as_json else "benchmark.md")).read_text())
+        click.echo((output / (TABLE if as_json else "benchmark.md")).read_text())
     if failed:
         raise GridscribeError(
             f"{len(failed)} of {len(runs)} runs failed: {', '.join(failed)}; the same command tries them again"

@@ -8,6 +8,9 @@ from typing import Any
 
 import click
 
+ALIGNMENT_FORMAT = "gridscribe-alignment/"
+CALIBRATION_FILE = "offsets.json"
+
 
 @click.command("evaluate")
 @click.argument("model")
@@ -25,13 +28,31 @@ import click
 @click.option(
     "--output",
     type=click.Path(file_okay=False, path_type=Path),
-    help="Leave evaluation.json, .md and .png, and samples.png, in this folder.",
+    help="Leave evaluation.json, .md and .png, and samples.png (alignment models: offsets.json), in this folder.",
 )
 @click.option(
     "--fit-temperature",
     is_flag=True,
     help="First fit the temperature of the confidences on these images and write it into MODEL, a folder.",
 )
+@click.option(
+    "--train-data",
+    type=click.Path(exists=True, file_okay=False, path_type=Path),
+    help="Alignment models: the generated scenes trained on; their captions, colours and labels are what is compared with.",
+)
+@click.option(
+    "--classes", help="Alignment models: class file of the segmentation, or a shipped one's name; default: gamus."
+)
+@click.option(
+    "--offsets",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="Alignment models: an offsets.json of an earlier evaluation, in place of fitting on --train-data.",
+)
+@click.option(
+    "--variant",
+    help="Alignment models: the encoder's last block: segearth (default), vanilla, maskclip, sclip, clearclip.",
+)
+@click.option("--seed", type=int, help="Alignment models: what is drawn depends on it; default: 0.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON document on stdout.")
 def command(
     model: str,
@@ -42,6 +63,11 @@ def command(
     engine: str,
     output: Path | None,
     fit_temperature: bool,
+    train_data: Path | None,
+    classes: str | None,
+    offsets: Path | None,
+    variant: str | None,
+    seed: int | None,
     as_json: bool,
 ) -> None:
     """Score MODEL (a shipped one, or a package's folder or URI) by the very masks that a job would write.
@@ -51,7 +77,26 @@ def command(
       gridscribe evaluate work/package --kind gamus --data GAMUS --split test --json
 
     Prints IoU, F1 and boundary IoU by class, overall accuracy and the calibration error (ECE) of the confidences.
+
+    A model that aligns images with words is examined on generated scenes: regions named and found by phrases (those too that
+    training never says), views and captions, masks by words alone; each beside chance, colours and a mask's class names.
+
+    \b
+      gridscribe evaluate work/package --data held-out-scenes --train-data train-scenes --output report
     """
+    given = {
+        "--train-data": train_data,
+        "--classes": classes,
+        "--offsets": offsets,
+        "--variant": variant,
+        "--seed": seed,
+    }
+    if _aligns(model):
+        refused = {"--kind": kind != "scenes", "--split": split, "--data-options": data_options}
+        _refuse({**refused, "--fit-temperature": fit_temperature}, "for a model that aligns images with words")
+        _evaluate_alignment(model, data, engine, output, given, as_json=as_json)
+        return
+    _refuse(given, "for a segmentation model")
     from mmengine.config import Config
 
     from gridscribe.cli.overrides import parse_overrides
@@ -90,3 +135,52 @@ def command(
                 write_report(scores, output, facts)
                 (output / "samples.png").write_bytes(draw_samples(evaluator, images))
     click.echo(json.dumps({**facts, **scores.to_json()}) if as_json else markdown(scores), nl=as_json)
+
+
+def _aligns(model: str) -> bool:
+    from gridscribe.models.package_files import stated_format
+
+    return (stated_format(model) or "").startswith(ALIGNMENT_FORMAT)
+
+
+def _refuse(options: dict[str, Any], why: str) -> None:
+    from gridscribe.errors import UsageError
+
+    given = [name for name, value in options.items() if value not in (None, False, ())]
+    if given:
+        raise UsageError(f"{', '.join(given)}: not {why}")
+
+
+def _evaluate_alignment(
+    model: str, data: Path, engine: str, output: Path | None, given: dict[str, Any], *, as_json: bool
+) -> None:
+    from gridscribe.cli.results import stdout_for_results
+    from gridscribe.errors import UsageError
+    from gridscribe.models.clip.concepts import concepts_path
+    from gridscribe.models.clip.package import load_alignment
+    from gridscribe.pipelines.alignment.evaluation import Examination, evaluate_alignment
+    from gridscribe.pipelines.alignment.evaluation_report import markdown
+    from gridscribe.progress import reporter
+
+    if given["--train-data"] is None:
+        raise UsageError(
+            "--train-data: needed for a model that aligns images with words: the scenes that it was trained on"
+        )
+    how = Examination(
+        data,
+        given["--train-data"],
+        concepts_path(given["--classes"] or "gamus"),
+        engine=engine,
+        variant=given["--variant"] or "segearth",
+        seed=given["--seed"] or 0,
+        offsets=given["--offsets"],
+    )
+    with stdout_for_results():
+        scores = evaluate_alignment(load_alignment(model), how, reporter())
+    document, text = scores.to_json(), markdown(scores)
+    if output is not None:
+        output.mkdir(parents=True, exist_ok=True)
+        (output / "evaluation.json").write_text(json.dumps(document, indent=1) + "\n")
+        (output / "evaluation.md").write_text(text)
+        (output / CALIBRATION_FILE).write_text(json.dumps(document["segmentation"]["offsets"], indent=1) + "\n")
+    click.echo(json.dumps(document) if as_json else text, nl=as_json)

@@ -20,6 +20,7 @@ from gridscribe.errors import InputError, UsageError
 from gridscribe.pipelines.alignment.annotated import AnnotatedImage, AnnotatedRegion
 from gridscribe.pipelines.alignment.wording import said_of, sentence
 from gridscribe.pipelines.augment import blur_or_grain, recolour
+from gridscribe.pipelines.region_crops import cut, square_around
 from gridscribe.values import Window
 
 Float32 = NDArray[np.float32]
@@ -29,10 +30,6 @@ MENTIONED = 4
 """Objects that a made-up caption names at most."""
 SEEN = 0.6
 """Share of an object's box that must lie in a view for the object to be in it."""
-LEAST = 32
-"""Pixels of the smallest crop: a car of 0.2 m pixels is 22 long, and means little without the ground that it stands on."""
-MARGIN = 0.1
-"""What is added around an object on each side, as a share of its longer side."""
 DECODED = 320
 """Decoded images that are kept."""
 
@@ -73,8 +70,11 @@ class Views:
         count: int = 4,
         pixels: tuple[int, int] = (96, 288),
         length: int = 1 << 20,
+        plain: bool = False,
     ) -> None:
-        """`side`: S of a sample; `pixels`: the shortest and longest side of a view of an image without caption."""
+        """`side`: S of a sample; `pixels`: the shortest and longest side of a view of an image without caption; `plain`: pixels
+        as they are, for examination: neither turned nor in another light.
+        """
         if crops not in get_args(Crops):
             raise UsageError(f"crops={crops!r}: must be one of {', '.join(get_args(Crops))}")
         if not 1 <= pixels[0] <= pixels[1] or count < 0 or side < 1:
@@ -82,7 +82,7 @@ class Views:
         if not images or not any(image.regions or image.caption for image in images):
             raise InputError("no image has a caption or an object: nothing can be learnt from them")
         self.images, self.side, self.seed, self.crops, self.count = list(images), side, seed, crops, count
-        self.pixels, self.length = pixels, length
+        self.pixels, self.length, self.plain = pixels, length, plain
         self.categories = sorted({region.category for image in images for region in image.regions})
         self._holders = {
             name: [k for k, image in enumerate(images) if any(r.category == name for r in image.regions)]
@@ -102,9 +102,13 @@ class Views:
         text = image.caption if image.caption is not None else self._caption(seen, rng)
         boxes, named = self._crops(seen, window, rng)
         flip, turns, colour = bool(rng.integers(2)), int(rng.integers(4)), int(rng.integers(1 << 31))
+        if self.plain:
+            flip, turns = False, 0
 
         def picture(part: Window) -> Float32:
             raw = cut(pixels, part)
+            if self.plain:
+                return resized(raw.astype(np.float32), self.side)
             coloured = recolour(np.random.default_rng(colour), raw)  # one light for a view and its crops
             small = resized(blur_or_grain(rng, coloured), self.side)
             turned = np.rot90(small, turns, axes=(1, 2))
@@ -168,32 +172,21 @@ def in_view(
     regions: Sequence[AnnotatedRegion], window: Window, shape: tuple[int, int]
 ) -> list[tuple[AnnotatedRegion, Window]]:
     """The regions of an image of `shape` that lie in `window` by `SEEN`, with their boxes there in whole pixels."""
-    rows, cols = shape
     found = []
     for region in regions:
-        x0, y0, x1, y1 = region.box
-        row, col = int(np.floor(y0 * rows)), int(np.floor(x0 * cols))
-        box = Window(row, col, max(1, int(np.ceil(y1 * rows)) - row), max(1, int(np.ceil(x1 * cols)) - col))
+        box = pixels_of(region, shape)
         inside = box.intersection(window)
         if inside and inside.area >= SEEN * box.area:
             found.append((region, inside))
     return found
 
 
-def square_around(box: Window) -> Window:
-    """The square that an object is looked at in: `MARGIN` around its longer side, at least `LEAST`; it may leave the image.
-
-    FarSLIP cuts the box itself, of at least 64 px, and stretches it; objects of a few pixels would be all blur so.
-    """
-    side = max(LEAST, round(max(box.height, box.width) * (1 + 2 * MARGIN)))
-    return Window(box.row + (box.height - side) // 2, box.col + (box.width - side) // 2, side, side)
-
-
-def cut(pixels: NDArray[np.uint8], window: Window) -> NDArray[np.uint8]:
-    """`window` of an image uint8 [3, H, W]; beyond the image its edge goes on."""
-    rows = np.clip(np.arange(window.row, window.row1), 0, pixels.shape[1] - 1)
-    cols = np.clip(np.arange(window.col, window.col1), 0, pixels.shape[2] - 1)
-    return np.ascontiguousarray(pixels[:, rows[:, None], cols])
+def pixels_of(region: AnnotatedRegion, shape: tuple[int, int]) -> Window:
+    """The whole pixels that a region's box touches in an image of `shape`; at least one."""
+    x0, y0, x1, y1 = region.box
+    rows, cols = shape
+    row, col = int(np.floor(y0 * rows)), int(np.floor(x0 * cols))
+    return Window(row, col, max(1, int(np.ceil(y1 * rows)) - row), max(1, int(np.ceil(x1 * cols)) - col))
 
 
 def resized(rgb: Float32, side: int) -> Float32:
