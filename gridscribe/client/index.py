@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from gridscribe.client.alignment import Alignment
 from gridscribe.client.boxes import Ints, boxes_of
 from gridscribe.client.cells import Cells
 from gridscribe.client.places import LONLAT, Floats, is_geographic, same_crs, transform
@@ -40,6 +41,8 @@ class ProductInfo:
     id: str
     model: str
     classes: dict[int, str]
+    alignment: Alignment | None = None
+    """The model of its embeddings; None where it has none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,6 +122,10 @@ class ImageIndex:
         import shapely
 
         return shapely.bounds(shapely.from_wkb(np.array(self._footprints, object))).reshape(-1, 4)
+
+    def place_of(self, image: str) -> int | None:
+        """Which image has this id; None where none has."""
+        return self._places.get(image)
 
     def near(self, bbox: Bounds) -> set[str]:
         """The images whose footprint's bounds meet a box of longitudes and latitudes; west > east crosses the antimeridian."""

@@ -15,7 +15,7 @@ from gridscribe.client.index import ImageIndex, ProductInfo
 from gridscribe.client.load import load_index, load_product
 from gridscribe.client.mosaic import Mosaicker
 from gridscribe.client.pixel import Mask, Pixel
-from gridscribe.client.regions import region_rows
+from gridscribe.client.region_tables import region_rows
 from gridscribe.client.tiles import CACHE_BYTES, TileReader
 from gridscribe.errors import QueryError
 from gridscribe.layout import product_prefix
