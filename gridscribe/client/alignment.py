@@ -9,7 +9,7 @@ from gridscribe.errors import LayoutError
 
 ROLE = "alignment"
 """The role of that model among a product's `models`."""
-HOW = "run the job again with an alignment package (`--cfg-options alignment=PACKAGE`)"
+HOW = "run the job again with an alignment package (`--cfg-options alignment.model=PACKAGE`)"
 """How to come by embeddings; ends errors."""
 
 
@@ -32,8 +32,8 @@ class Alignment:
     """Whether regions are embedded."""
     tokens: bool
     """Whether tokens are stored."""
-    concepts: int | None
-    """Words of the concept bank that labels come from; None where there is none."""
+    concepts: str | None
+    """Digest of the concept bank that labels come from; None where there is none."""
 
     @property
     def label(self) -> str:
@@ -60,7 +60,7 @@ def read_alignment(product: dict[str, Any]) -> Alignment | None:
             patch=int(settings["patch"]),
             regions=settings.get("regions") is not None,
             tokens=settings.get("tokens") is not None,
-            concepts=None if concepts is None else int(concepts["count"]),
+            concepts=None if concepts is None else str(concepts["digest"]),
         )
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise LayoutError(

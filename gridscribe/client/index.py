@@ -162,6 +162,18 @@ class ImageIndex:
         before = self.times < interval.stop if interval.stop is not None else known
         return known & after & before
 
+    def chosen_ids(self, interval: Interval | None, bbox: Bounds | None, image: str | None = None) -> list[str]:
+        """Ids of the images taken in `interval` whose bounds meet a box of longitudes and latitudes, or of that one image."""
+        chosen = self.chosen(interval)
+        names = self.ids if chosen is None else [self.ids[i] for i in np.flatnonzero(chosen).tolist()]
+        if image is not None:
+            only = self.ids[self.resolve(image)]
+            names = [name for name in names if name == only]
+        if bbox is not None:
+            near = self.near(bbox)
+            names = [name for name in names if name in near]
+        return names
+
     def candidates(self, x: Floats, y: Floats, crs: str, chosen: Bools | None) -> Candidates:
         """All images that hold each point, in order of points; images outside `chosen` are left out."""
         finite = np.flatnonzero(np.isfinite(x) & np.isfinite(y))

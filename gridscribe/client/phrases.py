@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from gridscribe.client.alignment import HOW, Alignment
 from gridscribe.client.index import ProductInfo
 from gridscribe.errors import LayoutError, MissingObjectError, ModelError, QueryError
-from gridscribe.layout import product_prefix
+from gridscribe.layout import concepts_key
 from gridscribe.store import Store
 from gridscribe.tables import read_table
 
@@ -38,7 +38,8 @@ class Phrase:
 
     text: str
     templates: tuple[str, ...] | None = None
-    """Sentences with `{}` for the phrase, whose embeddings are averaged; None: `models.clip.text.SATELLITE`."""
+    """Sentences with `{}` for the phrase, whose embeddings are averaged; None: those of the product's concept bank, else
+    `models.clip.text.SATELLITE`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +61,16 @@ def alignment_of(product: ProductInfo) -> Alignment:
     return product.alignment
 
 
+@dataclass(frozen=True, slots=True)
+class Bank:
+    """The concept bank of a product."""
+
+    words: dict[str, Float32]
+    """Unit vectors by name and synonym in small letters, names first."""
+    templates: tuple[str, ...]
+    """The sentences that its words were put into."""
+
+
 class Phrases:
     """Phrases as vectors. Keeps one text tower, and the vectors of what was asked last. Safe to use from many threads."""
 
@@ -69,7 +80,7 @@ class Phrases:
         self._lock = threading.Lock()
         self._kept = Recent(KEPT)
         self._tower: TextEncoder | None = None
-        self._banks: dict[str, dict[str, Float32]] = {}
+        self._banks: dict[str, Bank] = {}
 
     def vector(self, product: ProductInfo, phrase: Phrase) -> QueryVector:
         """The vector of a phrase in the space of the product's embeddings.
@@ -83,14 +94,15 @@ class Phrases:
         alignment = alignment_of(product)
         if not isinstance(phrase.text, str) or not phrase.text.strip():
             raise QueryError(f"phrase {phrase.text!r} is empty: words are needed, such as 'swimming pool'")
-        templates = SATELLITE if phrase.templates is None else phrase.templates
         with self._lock:
+            bank = self._bank(product, alignment)
+            templates = phrase.templates or (SATELLITE if bank is None else bank.templates)
             kept = self._kept.get((alignment.digest, templates, phrase.text))
             if kept is not None:
                 return QueryVector(kept, "text")
             missing = _missing()
             if missing is not None:
-                return QueryVector(self._concept(product, alignment, phrase.text, missing), "concept")
+                return QueryVector(_concept(bank, phrase.text, missing), "concept")
             return QueryVector(self._encoder(product, alignment).embed([phrase.text], templates)[0], "text")
 
     def _encoder(self, product: ProductInfo, alignment: Alignment) -> TextEncoder:
@@ -119,53 +131,53 @@ class Phrases:
             )
         return TextEncoder(package, self._kept)
 
-    def _concept(self, product: ProductInfo, alignment: Alignment, text: str, missing: str) -> Float32:
-        bank = self._bank(product, alignment)
-        found = bank.get(_word(text))
-        if found is None:
-            words = ", ".join(list(bank)[:NAMED]) + (f" and {len(bank) - NAMED} more" if len(bank) > NAMED else "")
-            known = f"ask with a word of the product's concept bank ({words})" if bank else "its concept bank is empty"
-            raise QueryError(
-                f"{text!r} needs the text tower, for which {missing} cannot be imported here: "
-                f"`pip install torch open-clip-torch`, or {known}"
-            )
-        return found
-
-    def _bank(self, product: ProductInfo, alignment: Alignment) -> dict[str, Float32]:
-        """Vectors by word, names before synonyms; empty where the product has no concept bank."""
+    def _bank(self, product: ProductInfo, alignment: Alignment) -> Bank | None:
+        """The product's concept bank, read once; None where it has none."""
         if alignment.concepts is None:
-            return {}
+            return None
         if product.id not in self._banks:
-            self._banks[product.id] = read_concepts(self._store, product.id, alignment)
+            self._banks[product.id] = read_bank(self._store, product.id, alignment)
         return self._banks[product.id]
 
 
-def read_concepts(store: Store, product: str, alignment: Alignment) -> dict[str, Float32]:
-    """The concept bank of a product: unit vectors, float32 [D], by name and synonym in small letters, names first.
-
-    `LayoutError` where it is missing, damaged, or not the one that the product tells of.
-    """
-    key = f"{product_prefix(product)}/concepts.parquet"
+def read_bank(store: Store, product: str, alignment: Alignment) -> Bank:
+    """The concept bank of a product; `LayoutError` where it is missing, damaged, or not the one that the product tells of."""
+    key = concepts_key(product)
     try:
-        rows = read_table(store.get(key), key, ["name", "synonyms", "embedding"]).to_pylist()
-        vectors = np.array([row["embedding"] for row in rows], np.float32).reshape(len(rows), -1)
+        table = read_table(store.get(key), key, ["name", "synonyms", "embedding"])
+        vectors = np.array(table["embedding"].to_pylist(), np.float32).reshape(len(table), alignment.dim)
+        told = {name.decode(): value.decode() for name, value in (table.schema.metadata or {}).items()}
+        digest, templates = told["digest"], tuple(told["templates"].split("\n"))
     except (MissingObjectError, KeyError, ValueError) as error:  # pyarrow's errors are ValueError
-        raise LayoutError(f"{store.uri_of(key)} is no concept bank: {error}") from error
-    if len(rows) != alignment.concepts or (len(rows) and vectors.shape[1] != alignment.dim):
         raise LayoutError(
-            f"{store.uri_of(key)} holds vectors {list(vectors.shape)}, the product tells of "
-            f"{alignment.concepts} of {alignment.dim}"
-        )
+            f"{store.uri_of(key)} is no concept bank: {error}; remove it and run the job again"
+        ) from error
+    if digest != alignment.concepts:
+        raise LayoutError(f"{store.uri_of(key)} is the concept bank {digest}, the product's is {alignment.concepts}")
     lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
     if not np.isfinite(lengths).all() or not (lengths > 0).all():
         raise LayoutError(f"{store.uri_of(key)} holds a vector without direction")
     vectors /= lengths
-    bank: dict[str, Float32] = {}
-    for words in ([[row["name"]] for row in rows], [row["synonyms"] or [] for row in rows]):
-        for some, vector in zip(words, vectors, strict=True):
-            for word in some:
-                bank.setdefault(_word(word), vector)
-    return bank
+    vectors.flags.writeable = False
+    words: dict[str, Float32] = {}
+    for group in ([[name] for name in table["name"].to_pylist()], table["synonyms"].to_pylist()):
+        for some, vector in zip(group, vectors, strict=True):
+            for word in some or ():
+                words.setdefault(_word(word), vector)
+    return Bank(words, templates)
+
+
+def _concept(bank: Bank | None, text: str, missing: str) -> Float32:
+    """The bank's vector of a word; `QueryError` where it has none, which names what is `missing` for other words."""
+    words = {} if bank is None else bank.words
+    if (found := words.get(_word(text))) is not None:
+        return found
+    some = ", ".join(list(words)[:NAMED]) + (f" and {len(words) - NAMED} more" if len(words) > NAMED else "")
+    known = f"ask with a word of the product's concept bank ({some})" if words else "the product has no concept bank"
+    raise QueryError(
+        f"{text!r} needs the text tower, and {missing} cannot be imported here: `pip install torch open-clip-torch`, "
+        f"or on another machine; without them, {known}"
+    )
 
 
 class Recent(MutableMapping[Key, Float32]):

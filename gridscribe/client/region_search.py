@@ -147,7 +147,7 @@ def _hits(
         geometry = file.read_row_group(group, columns=["geometry"], use_threads=False)["geometry"]
         within[asked] = wanted.meets(geometry.take(slab.rows[asked]).to_numpy(zero_copy_only=False))
     rows = np.flatnonzero(within)
-    rows = rows[contenders(rough[rows], slack[rows], best.k, bar)]
+    rows = rows[contenders(rough[rows], slack[rows], best.room, bar)]
     found = slab.take(rows)
     for score, name, row in zip(scores(found.vectors, query).tolist(), found.ids, found.rows.tolist(), strict=True):
         yield score, name, Place(number, group, row)

@@ -128,15 +128,16 @@ class Best:
     Best first, equal scores by id; of one id only the better, or the earlier place, counts.
     """
 
-    def __init__(self, k: int, threshold: float | None = None) -> None:
-        self._k, self._threshold = k, -np.inf if threshold is None else threshold
+    def __init__(self, k: int, threshold: float | None = None, without: str | None = None) -> None:
+        """`without`: an id that does not count."""
+        self._k, self._threshold, self._without = k, -np.inf if threshold is None else threshold, without
         self._held: list[tuple[float, str, Place]] = []
         self._lock = threading.Lock()
 
     @property
-    def k(self) -> int:
-        """How many are kept."""
-        return self._k
+    def room(self) -> int:
+        """How many of some hits must be added at most: those that are kept, and the one that does not count."""
+        return self._k + (self._without is not None)
 
     @property
     def bar(self) -> float:
@@ -146,7 +147,7 @@ class Best:
 
     def add(self, hits: list[tuple[float, str, Place]]) -> None:
         """More of them, as (score, id, place)."""
-        entries = [(-score, name, place) for score, name, place in hits if score >= self._threshold]
+        entries = [(-s, name, place) for s, name, place in hits if s >= self._threshold and name != self._without]
         if not entries:
             return
         with self._lock:

@@ -23,6 +23,7 @@ from gridscribe.token_reader import TokenTable, open_tokens
 from gridscribe.token_tables import frame_of
 from gridscribe.tokens import TokenFrame
 from gridscribe.values import Window
+from gridscribe.window_tables import read_windows
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -51,7 +52,9 @@ def token_parts(store: Store, index: ImageIndex, image: int) -> list[TokenPart]:
     found = [part for item in items if (part := _part(store, index, index.ids[image], item)) is not None]
     grids = {part.frame.with_box(part.frame.whole) for part in found}
     if len(grids) > 1:
-        raise LayoutError(f"items of image {index.ids[image]} tell of different token grids: {sorted(map(repr, grids))}")
+        raise LayoutError(
+            f"items of image {index.ids[image]} tell of different token grids: {sorted(map(repr, grids))}"
+        )
     return found
 
 
@@ -85,7 +88,9 @@ def token_products(store: Store, part: TokenPart, box: Window, query: Float32) -
         return _unmerged(table, part.frame, box, groups, query, read)
     slots = np.frombuffer(part.row.parent, "<i4").reshape(part.frame.box.shape)[box.slices(part.frame.box)]
     if slots.size and not -1 <= slots.min() <= slots.max() < count:
-        raise LayoutError(f"{part.tokens.key}: image {part.row.image} has tokens merged into slots that it does not have")
+        raise LayoutError(
+            f"{part.tokens.key}: image {part.row.image} has tokens merged into slots that it does not have"
+        )
     starts = np.cumsum([0, *(group.rows for group in groups)])
     needed = np.unique(np.searchsorted(starts, np.unique(slots[slots >= 0]), side="right") - 1).tolist()
     values = np.full(count + 1, np.nan, np.float32)  # the last stands for slot -1
@@ -96,30 +101,21 @@ def token_products(store: Store, part: TokenPart, box: Window, query: Float32) -
     return found
 
 
-def window_products(
-    store: Store, part: TokenPart, query: Float32
-) -> tuple[list[Place], Float32]:
+def window_products(store: Store, part: TokenPart, query: Float32) -> tuple[list[Place], Float32]:
     """(places in the lattice, product with the query) of the windows that begin in the part.
 
     `QueryError` where the windows' vectors are not stored, `LayoutError` where they are not understood.
     """
     if part.windows is None:
-        raise QueryError(
-            f"the class vectors of image {part.row.image}'s windows are not stored: ask with bias=0"
-        )
+        raise QueryError(f"the class vectors of image {part.row.image}'s windows are not stored: ask with bias=0")
     key = part.windows.key
-    table = read_table(store.get(key), key, ["image", "page", "k_row", "k_col", "embedding", "scale"])
-    table = _of_image(table, part.row.image, part.row.page)
-    places = list(zip(table["k_row"].to_pylist(), table["k_col"].to_pylist(), strict=True))
-    embedding = table["embedding"].combine_chunks()
-    components = embedding.flatten().to_numpy(zero_copy_only=False)
-    try:
-        vectors = Quantised(components.reshape(-1, len(query)), table["scale"].to_numpy())
-        if len(vectors) != len(places):
-            raise ValueError(f"{len(components)} components in {len(places)} vectors, {len(query)} each are expected")
-    except ValueError as error:
-        raise LayoutError(f"{key}: {error}") from error
-    return places, products(vectors, query)
+    entries = read_windows(store.get(key), key, part.row.image, part.row.page)
+    if not entries:  # all of them begin in other parts
+        return [], np.empty(0, np.float32)
+    (entry,) = entries
+    if entry.vectors.dim != len(query):
+        raise LayoutError(f"{key}: vectors of {entry.vectors.dim} components, {len(query)} are expected")
+    return list(entry.places), products(entry.vectors, query)
 
 
 def products(vectors: Quantised, query: Float32) -> Float32:
