@@ -43,8 +43,10 @@ class Like:
 class Backend(Protocol):
     """Answers questions. Points are (x, y), that is (longitude, latitude) in geographic systems; a CRS is "EPSG:n" or WKT."""
 
-    def at(self, x: float, y: float, crs: str, select: Select, *, embedding: bool = False) -> tuple[Pixel, ...]:
-        """Every image's answer, best first; one pixel that says why where no image is there.
+    def at(
+        self, x: float, y: float, crs: str, select: Select, *, embedding: bool = False, every: bool = True
+    ) -> tuple[Pixel, ...]:
+        """Every image's answer, best first, or the best alone; one pixel that says why where no image is there.
 
         `embedding`: with labels and embedding, which cost a few requests more.
         """

@@ -80,7 +80,7 @@ class Client:
         With `embedding=True` also the labels and the embedding of its region (else of its token), at the cost of reading them.
         """
         select = _select(product, datetime)
-        pixels = self._backend.at(float(lon), float(lat), _crs(crs), select, embedding=embedding)
+        pixels = self._backend.at(float(lon), float(lat), _crs(crs), select, embedding=embedding, every=all)
         return pixels if all else pixels[0]
 
     def at_many(

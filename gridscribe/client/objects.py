@@ -54,10 +54,13 @@ class ObjectsBackend:
         with self._lock:
             self._products, self._indexes = None, {}
 
-    def at(self, x: float, y: float, crs: str, select: Select, *, embedding: bool = False) -> tuple[Pixel, ...]:
+    def at(
+        self, x: float, y: float, crs: str, select: Select, *, embedding: bool = False, every: bool = True
+    ) -> tuple[Pixel, ...]:
         """See `Backend`."""
         answerer = self._answerer(select)
         pixels = answerer.pixels(x, y, crs, select.datetime)
+        pixels = pixels if every else pixels[:1]
         return self._searcher.with_vectors(answerer.index, pixels) if embedding else pixels
 
     def at_many(
