@@ -160,9 +160,13 @@ def test_a_box_is_a_part_of_the_whole_and_reads_less(
     )  # type: ignore[func-returns-value]
     lonlat = pyproj.Transformer.from_crs(UTM, "OGC:CRS84", always_xy=True)
     rng = np.random.default_rng(0)
-    for _ in range(10):
-        row, col = (int(v) for v in rng.integers(0, (490, 590)))
-        height, width = (int(v) for v in rng.integers(1, 60, 2))
+    edges = [
+        (256, 520, 9, 9),
+        (264, 256, 3, 30),
+        (0, 256, 8, 8),
+    ]  # begin where a committed box does: windows do before it
+    boxes = [tuple(rng.integers((0, 0, 1, 1), (490, 590, 60, 60)).tolist()) for _ in range(8)]
+    for row, col, height, width in (*boxes, *edges):
         grid = made.image.grid
         corners = [grid.xy(row + i, col + j) for i in (0, height) for j in (0, width)]
         lon, lat = lonlat.transform(*zip(*corners, strict=True))

@@ -160,6 +160,12 @@ def test_boxes(made: tuple[Store, str], query: np.ndarray, limit: int, monkeypat
     for _ in range(12):  # smaller than many regions: bounds meet where geometries do not
         x, y = rng.uniform(west, east), rng.uniform(south, north)
         boxes.append((x, y, x + 2e-5, y + 1e-5))
+    hollow = [shape for row in rows if (shape := shapely.from_wkb(row["geometry"])) and shape.geom_type == "Polygon"]
+    hollow = [shape for shape in hollow if shape.area < 0.8 * shapely.box(*shape.bounds).area][:15]
+    for shape in hollow:  # in a region's bounds and outside the region
+        x, y = (shapely.box(*shape.bounds) - shape).representative_point().coords[0]
+        boxes.append((x - 1e-8, y - 1e-8, x + 1e-8, y + 1e-8))
+    assert len(hollow) > 5
     counts = []
     for box in boxes:
         for name in (None, "road"):
