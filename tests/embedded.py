@@ -158,18 +158,18 @@ def write_bank(store: Store, product: str, seed: int = 3) -> dict[str, np.ndarra
 
 
 def wide_regions(
-    store: Store, count: int, dim: int, product: dict[str, Any], seed: int = 0, image: str = "wide"
+    store: Store, count: int, dim: int, product: dict[str, Any], *, vectors: Callable[[int, int], Any] | None = None
 ) -> str:
     """A product with one image and a table of `count` regions of one pixel, row groups as jobs have them."""
-    side = int(np.ceil(np.sqrt(count)))
+    image, side = "wide", int(np.ceil(np.sqrt(count)))
     tiny = FakeImage(image, Grid(side, side, (1.0, 0.0, 5e5, 0.0, -1.0, 5e6), "EPSG:32633"))
     name = write_output(store, [tiny], product)
-    sink, rng = io.BytesIO(), np.random.default_rng(seed)
+    sink, rng = io.BytesIO(), np.random.default_rng(0)
     outline = shapely.to_wkb(shapely.box(0, 0, 1, 1), byte_order=1)
     with pq.ParquetWriter(sink, regions_schema(), compression="zstd", use_dictionary=["image", "class_name"]) as writer:
         for start in range(0, count, ROW_GROUP):
             number = min(ROW_GROUP, count - start)
-            stored = quantise(rng.normal(size=(number, dim)).astype(np.float32))
+            stored = quantise(rng.normal(size=(number, dim)) if vectors is None else vectors(number, dim))
             values = np.arange(start + 1, start + number + 1)
             lon, lat = 15 + 1e-5 * (values % side), 45 + 1e-5 * (values // side)
             corners = [pa.array(v) for v in (lon, lat, lon + 1e-5, lat + 1e-5)]

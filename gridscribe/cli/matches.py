@@ -30,6 +30,9 @@ OPTIONS = (
         "--datetime", "when", metavar="ISO8601", help="Only images of that time: 2021, 2021-06, or START/END."
     ),
     click.option("--product", metavar="ID", help="Which product, where OUTPUT holds several."),
+    click.option(
+        "--approximate", is_flag=True, help="Fast among very many: by a local index, made where there is none."
+    ),
     click.option("--json", "as_json", is_flag=True, help="One JSON document on stdout."),
     click.option(
         "--geojson", type=click.Path(dir_okay=False, path_type=Path), metavar="FILE", help="Write a FeatureCollection."
@@ -53,7 +56,8 @@ def search_options(command: F) -> F:
 def search_arguments(given: dict[str, Any]) -> dict[str, Any]:
     """What `Client.match` and `Client.similar` are called with, of the options of `search_options`."""
     names = ("top_k", "threshold", "class_name", "image", "product")
-    return {"bbox": given["bbox"] or None, "datetime": given["when"], **{name: given[name] for name in names}}
+    asked = {"bbox": given["bbox"] or None, "datetime": given["when"], "exact": not given["approximate"]}
+    return {**asked, **{name: given[name] for name in names}}
 
 
 def show(output: str, query: Any, title: str, matches: Sequence[Match], given: dict[str, Any]) -> None:

@@ -189,6 +189,7 @@ class Client:
         datetime: When = None,
         product: str | None = None,
         templates: Sequence[str] | None = None,
+        exact: bool = True,
     ) -> Iterator[Match]:
         """The `top_k` regions whose embeddings are nearest to a phrase, best first, equal scores by id.
 
@@ -203,10 +204,13 @@ class Client:
         own vectors, `templates` aside; `Match.query` tells which it was.
 
         Every table that may hold an answer is read once, a row group at a time, when the first match is asked for; the rows of
-        matches as they are asked for. Memory holds few row groups and `top_k` hits. `QueryError`, from this call, where the
+        matches as they are asked for. Memory holds few row groups and `top_k` hits. Above some 100,000 regions, or where much
+        is asked, `exact=False` pays: it makes a local index of the vectors (under `$GRIDSCRIBE_CACHE`, anew when regions were
+        added) and compares only those near the phrase, which misses a few of the best. Where there is an index, exact searches
+        use its copy of the vectors too, and answer the same as without. `QueryError`, from this call, where the
         product has no alignment model, its regions no embeddings, or the package found is not the product's.
         """
-        how = _search(top_k, threshold, bbox, class_name, image)
+        how = _search(top_k, threshold, bbox, class_name, image, exact)
         return self._backend.match(_phrase(text, templates), how, _select(product, datetime))
 
     def similar(
@@ -224,6 +228,7 @@ class Client:
         datetime: When = None,
         product: str | None = None,
         region_product: str | None = None,
+        exact: bool = True,
     ) -> Iterator[Match]:
         """The regions whose embeddings are nearest to that of a region: the one at a place, or with the id `region`.
 
@@ -234,7 +239,7 @@ class Client:
         if (region is None) == (lon is None or lat is None) or (lon is None) != (lat is None):
             raise QueryError("what to resemble is needed: either a place, lon and lat, or region=ID")
         point = None if lon is None or lat is None else (float(lon), float(lat), _crs(crs))
-        how = _search(top_k, threshold, bbox, class_name, image)
+        how = _search(top_k, threshold, bbox, class_name, image, exact)
         return self._backend.similar(Like(region, point, region_product), how, _select(product, datetime))
 
     def heatmap(
@@ -289,10 +294,11 @@ def _phrase(text: str, templates: Sequence[str] | None) -> Phrase:
 
 
 def _search(
-    top_k: int, threshold: float | None, bbox: Sequence[float] | None, class_name: str | None, image: str | None
-) -> Search:
+    top_k: int, threshold: float | None, bbox: Sequence[float] | None, class_name: str | None, image: str | None,
+    exact: bool,
+) -> Search:  # fmt: skip
     least = None if threshold is None else float(threshold)
-    return Search(top_k, least, _lonlat_box(bbox), class_name, image)
+    return Search(top_k, least, _lonlat_box(bbox), class_name, image, exact)
 
 
 def _crs(crs: Any) -> str:

@@ -68,10 +68,11 @@ def search(store: Store, index: ImageIndex, wanted: Wanted, query: Float32, best
 
 def winners(store: Store, index: ImageIndex, hits: list[Hit]) -> Iterator[tuple[Hit, dict[str, Any]]]:
     """The hits, in order, each with its row as plain data, without the embedding; read some at a time, as they are asked for."""
+    columns = [name for name in regions_schema().names if name not in VECTORS]
     start, step = 0, FIRST
     while start < len(hits):
         some = hits[start : start + step]
-        rows = _read(store, index, some)
+        rows = _read(store, index, [hit.place for hit in some], columns)
         yield from ((hit, rows[hit.place]) for hit in some)
         start, step = start + step, min(2 * step, MOST)
 
@@ -124,7 +125,7 @@ def _slab(file: pq.ParquetFile, group: int, wanted: Wanted, dim: int, key: str) 
     keep = wanted.named(table) & embedded
     unsure = np.zeros(len(table), np.bool_)
     if wanted.boxes is not None:
-        near, inside = _bounded(table, wanted)
+        near, inside = wanted.bounded(*_bounds(table))
         keep &= near
         unsure = ~inside
     rows = np.flatnonzero(keep)
@@ -175,27 +176,24 @@ def vectors_of(table: pa.Table, dim: int, key: str) -> tuple[NDArray[np.bool_], 
         raise LayoutError(f"{key}: {error}") from error
 
 
-def _bounded(table: pa.Table, wanted: Wanted) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
-    """(rows whose bounds meet one of the boxes, rows whose bounds lie in one, so that their geometry meets it)."""
+def geometries(store: Store, index: ImageIndex, places: list[Place]) -> dict[Place, bytes | None]:
+    """The geometries (WKB) at some places."""
+    return {place: fact["geometry"] for place, fact in _read(store, index, places, ["geometry"]).items()}
+
+
+def _bounds(table: pa.Table) -> list[NDArray[np.float64]]:
+    """West, south, east, north of each row; NaN where it has no place on Earth."""
     import pyarrow.compute as pc
 
     bounds = table["bbox"].combine_chunks()
-    west, south, east, north = (
-        pc.fill_null(pc.struct_field(bounds, corner), np.nan).to_numpy(zero_copy_only=False) for corner in CORNERS
-    )
-    near, inside = np.zeros(len(table), np.bool_), np.zeros(len(table), np.bool_)
-    for w, s, e, n in wanted.boxes or ():
-        near |= (west <= e) & (east >= w) & (south <= n) & (north >= s)
-        inside |= (west >= w) & (east <= e) & (south >= s) & (north <= n)
-    return near, inside
+    return [pc.fill_null(pc.struct_field(bounds, corner), np.nan).to_numpy(zero_copy_only=False) for corner in CORNERS]
 
 
-def _read(store: Store, index: ImageIndex, hits: list[Hit]) -> dict[Place, dict[str, Any]]:
-    """The rows of hits by place: a table is opened once, and a row group read once."""
-    columns = [name for name in regions_schema().names if name not in VECTORS]
+def _read(store: Store, index: ImageIndex, places: list[Place], columns: list[str]) -> dict[Place, dict[str, Any]]:
+    """Columns of the rows at some places: a table is opened once, and a row group read once."""
     by_table: dict[int, dict[int, list[int]]] = defaultdict(lambda: defaultdict(list))
-    for hit in hits:
-        by_table[hit.place.table][hit.place.group].append(hit.place.row)
+    for place in places:
+        by_table[place.table][place.group].append(place.row)
 
     def read(number: int) -> list[tuple[Place, dict[str, Any]]]:
         found = []

@@ -28,6 +28,7 @@ WHOLE = 1 << 20
 CORNERS = ("xmin", "ymin", "xmax", "ymax")
 
 Bounds = tuple[float, float, float, float]
+Floats = NDArray[np.float64]
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +84,16 @@ class Wanted:
             keep = pc.and_(keep, pc.equal(table["class_name"], self.class_name))
         found: NDArray[np.bool_] = keep.to_numpy()
         return found
+
+    def bounded(
+        self, west: Floats, south: Floats, east: Floats, north: Floats
+    ) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+        """(which bounds meet one of the boxes, which lie in one, so that what they bound meets it too); NaN does neither."""
+        near, inside = np.zeros(len(west), np.bool_), np.zeros(len(west), np.bool_)
+        for w, s, e, n in self.boxes or ():
+            near |= (west <= e) & (east >= w) & (south <= n) & (north >= s)
+            inside |= (west >= w) & (east <= e) & (south >= s) & (north <= n)
+        return near, inside
 
     def meets(self, geometry: NDArray[Any]) -> NDArray[np.bool_]:
         """Which geometries (WKB or None) meet one of the boxes."""

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import math
+import threading
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
+from weakref import WeakKeyDictionary
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,6 +24,7 @@ from gridscribe.client.region_tables import Bounds, Wanted
 from gridscribe.client.search import Best
 from gridscribe.client.tiles import TileReader
 from gridscribe.client.token_vectors import token_parts, vector_at
+from gridscribe.client.vector_index import VectorIndex, build_index, open_index
 from gridscribe.client.when import EPOCH, Interval
 from gridscribe.errors import QueryError
 from gridscribe.quantise import Quantised
@@ -43,6 +46,8 @@ class Search:
     class_name: str | None = None
     image: str | None = None
     """An image's id, the beginning of one, or its source."""
+    exact: bool = True
+    """Whether every vector is compared; else those of the cells of an index, which is made where there is none."""
 
 
 class Searcher:
@@ -51,6 +56,8 @@ class Searcher:
     def __init__(self, store: Store, tiles: TileReader, package: str | None = None) -> None:
         """`package`: see `Phrases`."""
         self._store, self._tiles, self._phrases = store, tiles, Phrases(store, package)
+        self._local: WeakKeyDictionary[ImageIndex, VectorIndex] = WeakKeyDictionary()
+        self._lock = threading.Lock()
 
     def match(self, index: ImageIndex, phrase: Phrase, how: Search, interval: Interval | None) -> Iterator[Match]:
         """The regions that match a phrase, best first. What is wrong with the question is raised by this call."""
@@ -131,9 +138,23 @@ class Searcher:
         self, index: ImageIndex, query: QueryVector, wanted: Wanted, how: Search, left_out: str | None
     ) -> Iterator[Match]:
         best = Best(how.top_k, how.threshold, without=left_out)
-        search(self._store, index, wanted, query.values, best)
+        local = self._vectors(index, len(query.values), exact=how.exact)
+        if local is None:
+            search(self._store, index, wanted, query.values, best)
+        else:
+            local.search(self._store, index, wanted, query.values, best, exact=how.exact)
         for hit, fact in winners(self._store, index, best.hits()):
             yield Match(**_facts(index, fact), score=hit.score, query=query.origin)
+
+    def _vectors(self, index: ImageIndex, dim: int, *, exact: bool) -> VectorIndex | None:
+        """The local index of the product's vectors; None where an exact search has to do without."""
+        with self._lock:
+            local = self._local.get(index)
+            if local is None:
+                local = open_index(index, dim) if exact else build_index(self._store, index, dim)
+            if local is not None:
+                self._local[index] = local
+            return local
 
 
 def _wanted(index: ImageIndex, how: Search, interval: Interval | None) -> Wanted:
