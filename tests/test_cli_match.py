@@ -68,7 +68,7 @@ def test_json_is_one_document_with_the_promised_keys(output: str, tmp_path: Path
     assert all(a.equals(b.geometry) for a, b in zip(frame.geometry[frame.geometry.notna()], placed, strict=True))
 
 
-def test_options_reach_the_query(output: str) -> None:
+def test_options_reach_the_query(output: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     bounds = [m.bbox for m in Client(output).match("pool", top_k=999, class_name="road") if m.bbox is not None]
     west, south, east, north = bounds[0]
     asked = (
@@ -85,6 +85,10 @@ def test_options_reach_the_query(output: str) -> None:
     wanted = Client(output).match("pool", (west, south, east, north), threshold=-0.5, class_name="road", image="one")
     assert [match["region_id"] for match in value["matches"]] == [match.region_id for match in wanted]
     assert value["matches"]
+    monkeypatch.setenv("GRIDSCRIBE_CACHE", str(tmp_path))
+    near = json.loads(run("match", output, "pool", *asked, "--json", "--approximate").stdout)
+    assert len(near["matches"]) == len(value["matches"])
+    assert len(list((tmp_path / "vectors").iterdir())) == 1
     nothing = json.loads(run("match", output, "pool", "--bbox", "-10", "-10", "-9", "-9", "--json").stdout)
     assert nothing == {"query": "pool", "matches": []}
 

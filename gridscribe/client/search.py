@@ -6,7 +6,7 @@ of it are the same whatever else is searched beside it, in blocks of whatever si
 
 float64 for all rows would cost eight times the traffic. So float32 products come first, in blocks that are converted from
 int8 in a core's cache (NumPy has no int8 product that is as fast: measured on a matrix of 400,000 x 512, this takes 1; einsum
-over int16 3, pyarrow's cast 2, torch's `_int_mm` 3). Their rounding is bounded, and only rows that it leaves in doubt are scored
+over int16 3, pyarrow's cast 3, torch's `_int_mm` 3). Their rounding is bounded, and only rows that it leaves in doubt are scored
 again in float64.
 """
 

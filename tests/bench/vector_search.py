@@ -32,6 +32,7 @@ from gridscribe.client.objects import ObjectsBackend
 from gridscribe.client.region_search import search, winners
 from gridscribe.client.region_tables import Wanted
 from gridscribe.client.search import Best, dots, scores, top_k
+from gridscribe.client.vector_index import build_index
 from gridscribe.quantise import Quantised, quantise
 from gridscribe.store import open_store
 from tests.embedded import aligned, wide_regions
@@ -54,10 +55,10 @@ def unit(rng: np.random.Generator, count: int, dim: int) -> np.ndarray:
     return (vectors / np.linalg.norm(vectors, axis=1, keepdims=True)).astype(np.float32)
 
 
-def mixture(count: int, dim: int) -> np.ndarray:
-    """`count` vectors about 200 centres, float32."""
-    rng = np.random.default_rng(0)
-    centres = rng.normal(size=(200, dim)).astype(np.float32)
+def mixture(count: int, dim: int, seed: int = 0) -> np.ndarray:
+    """`count` vectors about 200 centres (the same for every seed), float32."""
+    centres = np.random.default_rng(0).normal(size=(200, dim)).astype(np.float32)
+    rng = np.random.default_rng([1, seed])
     return centres[rng.integers(0, 200, count)] + 0.7 * rng.normal(size=(count, dim)).astype(np.float32)
 
 
@@ -123,11 +124,22 @@ def recall(embeddings: np.ndarray, asked: int = 200) -> None:
     )
 
 
+class Mixed:
+    """Rows of `mixture`, others in each call."""
+
+    def __init__(self) -> None:
+        self._calls = 100
+
+    def __call__(self, count: int, dim: int) -> np.ndarray:
+        self._calls += 1
+        return mixture(count, dim, self._calls)
+
+
 def table(count: int, dim: int) -> None:
-    """A query of a table of regions: first and again, all of it and a box of it."""
+    """A query of a table of regions: all of it, a box of it, and by a local index; queries are other vectors of the mixture."""
     with tempfile.TemporaryDirectory() as folder:
         store = open_store(folder)
-        name = wide_regions(store, count, dim, aligned(embed_dim=dim))
+        name = wide_regions(store, count, dim, aligned(embed_dim=dim), vectors=Mixed())
         size = sum(path.stat().st_size for path in Path(folder).glob("products/*/regions/*.parquet"))
         index = ObjectsBackend(store).index(name)
         assert index.regions.tables
@@ -145,6 +157,26 @@ def table(count: int, dim: int) -> None:
         print(
             f"{count:,} regions in Parquet ({size / count:.0f} bytes each): best 20 with their rows {everything:.2f} s, "
             f"{count / everything:,.0f} regions/s; of a fiftieth, by a box {part * 1e3:.0f} ms"
+        )
+        os.environ["GRIDSCRIBE_CACHE"] = f"{folder}/cache"
+        began = time.perf_counter()
+        local = build_index(store, index, dim)
+        built = time.perf_counter() - began
+        queries = [*mixture(60, dim, seed=9)]
+        shares, times = [], dict.fromkeys((True, False), 0.0)
+        for asked in queries:
+            found = {}
+            for exact in (True, False):
+                best = Best(10)
+                began = time.perf_counter()
+                vector = asked / np.linalg.norm(asked)
+                local.search(store, index, Wanted.of(index.ids, None, None), vector, best, exact=exact)
+                times[exact] += (time.perf_counter() - began) / len(queries) * 1e3
+                found[exact] = {hit.region_id for hit in best.hits()}
+            shares.append(len(found[True] & found[False]) / 10)
+        print(
+            f"  with a local index (made in {built:.0f} s, {len(local.centres)} cells): exact {times[True]:.0f} ms, "
+            f"by cells {times[False]:.1f} ms with recall@10 {np.mean(shares):.3f}"
         )
 
 
