@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from gridscribe.client.index import ImageIndex
 from gridscribe.client.objects import ObjectsBackend
-from gridscribe.client.regions import region_rows
+from gridscribe.client.region_tables import region_rows
 from gridscribe.client.stored import stored_window
 from gridscribe.client.tiles import TileReader
 from gridscribe.errors import UsageError

@@ -419,7 +419,7 @@ def test_pixels_say_their_region(made: tuple[Store, str, int]) -> None:
 
 
 def test_regions_of_a_box_are_those_that_meet_it(made: tuple[Store, str, int], monkeypatch: pytest.MonkeyPatch) -> None:
-    from gridscribe.client import regions as reading
+    from gridscribe.client import region_tables as reading
 
     store, product, _ = made
     table = table_of(store, product)
@@ -457,7 +457,7 @@ def test_regions_of_a_box_are_those_that_meet_it(made: tuple[Store, str, int], m
 
 
 def test_row_groups_outside_the_box_are_not_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from gridscribe.client import regions as reading
+    from gridscribe.client import region_tables as reading
 
     monkeypatch.setattr(stage_module, "ROW_GROUP", 50)
     monkeypatch.setattr(reading, "WHOLE", 0)

@@ -1,21 +1,25 @@
-"""A picture of one finished image: its input read again, its mask and height from the store."""
+"""Pictures of finished images: their input read again, their masks and heights from the store."""
 
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+import shapely
 from numpy.typing import NDArray
 from rasterio.io import MemoryFile
 from rasterio.windows import Window as RasterWindow
 
+from gridscribe.client import Match
 from gridscribe.commits import read_commits
-from gridscribe.errors import QueryError
+from gridscribe.errors import GridscribeError, QueryError
 from gridscribe.ingest.images import InputOptions, RasterImage
 from gridscribe.ingest.raster import open_raster
 from gridscribe.manifest import list_jobs, read_plan, read_plan_items
 from gridscribe.pipelines.cog import HEIGHT, MASK, RasterKind
+from gridscribe.pipelines.match_picture import Outline, draw_matches
 from gridscribe.pipelines.picture import draw_picture
 from gridscribe.products import only_product, read_product
 from gridscribe.store import Store, open_store
@@ -48,6 +52,57 @@ def picture(output: str, *, image: str | None = None, size: int = 768, product: 
         rgb = reader.read(view).rgb
     classes = [(c["id"], c["name"], tuple(c["color"])) for c in read_product(store, product)["classes"]]
     return draw_picture(rgb, metres, mask, classes, chosen)
+
+
+def matches_picture(output: str, matches: Sequence[Match], title: str, *, size: int = 1024) -> bytes:
+    """PNG bytes of the best match and of others that lie within `size` pixels about it, outlined over their image.
+
+    Over the mask where the source is gone or cannot be read; the title says so. `matches` are best first, at least one.
+    """
+    best = matches[0]
+    store, product = open_store(output), best.product
+    parts = [
+        entry for commit in read_commits(store, product) for entry in commit.images if entry["image"] == best.image
+    ]
+    view = _around(best, parts, size)
+    photo, note = _photo(store, product, best.image, parts, view)
+    frame = shapely.box(view.col, view.row, view.col1, view.row1)
+    outlines = [
+        Outline(match.geometry_px, f"{rank} {match.score:.2f}", match is best)
+        for rank, match in enumerate(matches, start=1)
+        if match.image == best.image and match.geometry_px.intersects(frame)
+    ]
+    return draw_matches(photo, view, outlines, f"{title}   {best.image}{note}")
+
+
+def _around(match: Match, parts: list[dict[str, Any]], size: int) -> Window:
+    """Up to `size` pixels a side about the middle of a match, within what is committed of its image."""
+    boxes = [Window(*part["window"]) for part in parts]
+    top, left = min(box.row for box in boxes), min(box.col for box in boxes)
+    height, width = max(box.row1 for box in boxes) - top, max(box.col1 for box in boxes) - left
+    west, north, east, south = match.geometry_px.bounds
+    rows, cols = min(size, height), min(size, width)
+    row = min(max(round((north + south) / 2) - rows // 2, top), top + height - rows)
+    col = min(max(round((west + east) / 2) - cols // 2, left), left + width - cols)
+    return Window(row, col, rows, cols)
+
+
+def _photo(
+    store: Store, product: str, image: str, parts: list[dict[str, Any]], view: Window
+) -> tuple[NDArray[np.uint8], str]:
+    """(the image's pixels [h, w, 3], or where its source cannot be read its mask in colours; what to say of that)."""
+    planned = _planned(store, product).get(image)
+    reason = "its plan is gone"
+    if planned is not None:
+        try:
+            with open_raster(planned) as reader:
+                return np.ascontiguousarray(np.moveaxis(reader.read(view).rgb, 0, -1)), ""
+        except GridscribeError:
+            reason = "its source cannot be read"
+    colors = np.full((256, 3), 255, np.uint8)
+    for entry in read_product(store, product)["classes"]:
+        colors[entry["id"]] = entry["color"]
+    return colors[_read(store, parts, MASK, view)], f" (mask: {reason})"
 
 
 def _planned(store: Store, product: str) -> dict[str, RasterImage]:

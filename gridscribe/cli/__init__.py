@@ -17,6 +17,8 @@ COMMANDS = {
     "run": "gridscribe.cli.run",
     "status": "gridscribe.cli.status",
     "at": "gridscribe.cli.at",
+    "match": "gridscribe.cli.match",
+    "similar": "gridscribe.cli.similar",
     "picture": "gridscribe.cli.picture",
     "export": "gridscribe.cli.export",
     "catalog": "gridscribe.cli.catalog",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from typing import Any
 
 import click
 
@@ -17,6 +18,7 @@ from gridscribe.errors import UsageError
 @click.option("--datetime", "when", metavar="ISO8601", help="Only images of that time: 2021, 2021-06, or START/END.")
 @click.option("--product", metavar="ID", help="Which product, where OUTPUT holds several.")
 @click.option("--all", "every", is_flag=True, help="Every image that holds the place, best first.")
+@click.option("--embedding", is_flag=True, help="With labels and embedding of the region (else the token) there.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON document on stdout.")
 def command(
     output: str,
@@ -26,6 +28,7 @@ def command(
     when: str | None,
     product: str | None,
     every: bool,
+    embedding: bool,
     as_json: bool,
 ) -> None:
     """What is at longitude LON, latitude LAT (or at ROW COL of an image)?
@@ -44,10 +47,10 @@ def command(
             raise UsageError(f"with --image the numbers are ROW COL of a pixel, whole numbers; got {row:g} {col:g}")
         if every or when:
             raise UsageError("--all and --datetime choose among images; with --image there is one")
-        pixels = [client.at_pixel(image, int(row), int(col), product=product)]
+        pixels = [client.at_pixel(image, int(row), int(col), product=product, embedding=embedding)]
     else:
-        pixels = list(client.at(*place, crs=crs, datetime=when, product=product, all=True))
-        pixels = pixels if every else pixels[:1]
+        asked: dict[str, Any] = {"crs": crs, "datetime": when, "product": product, "embedding": embedding}
+        pixels = list(client.at(*place, **asked, all=True)) if every else [client.at(*place, **asked)]
     if as_json:
         found = [pixel.to_json() for pixel in pixels]
         click.echo(json.dumps({"pixels": found} if every else found[0], indent=2))
@@ -62,4 +65,5 @@ def command(
             f"{pixel.class_name} (confidence {pixel.confidence:.2f}), {height}; "
             f"{pixel.image} row {pixel.row} col {pixel.col}{centre}; "
             f"{pixel.source}; product {pixel.product}, model {pixel.model}"
+            + "".join(f"; {label.text} {label.score:.2f}" for label in pixel.labels or ())
         )

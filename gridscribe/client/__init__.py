@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from gridscribe.client.client import Client
+from gridscribe.client.found import Heatmap, Label, Match, Region
 from gridscribe.client.pixel import Mask, Pixel
 
-__all__ = ["Client", "Mask", "Pixel"]
+__all__ = ["Client", "Heatmap", "Label", "Mask", "Match", "Pixel", "Region"]

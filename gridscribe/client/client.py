@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, overload
 
 import numpy as np
 from numpy.typing import ArrayLike
 
-from gridscribe.client.backend import Backend, Select
+from gridscribe.client.backend import Backend, Like, Select
+from gridscribe.client.found import Heatmap, Match, Region
 from gridscribe.client.objects import ObjectsBackend
+from gridscribe.client.phrases import Phrase
 from gridscribe.client.pixel import Mask, Pixel
 from gridscribe.client.places import parse_crs
+from gridscribe.client.searching import Search
 from gridscribe.client.when import parse_datetime
 from gridscribe.errors import QueryError
 from gridscribe.store import Store, open_store
@@ -38,21 +41,28 @@ class Client:
     `LayoutError` where what lies there is not what gridscribe writes.
     """
 
-    def __init__(self, where: str | Path | Store | Backend) -> None:
-        """`where`: a path, `file://`, `s3://bucket/prefix`, `gs://`, `az://`, an opened store, or another backend."""
+    def __init__(self, where: str | Path | Store | Backend, *, alignment: str | Path | None = None) -> None:
+        """`where`: a path, `file://`, `s3://bucket/prefix`, `gs://`, `az://`, an opened store, or another backend.
+
+        `alignment`: the folder or URI of the package that phrases are embedded with; None: where the product says it was.
+        """
         if isinstance(where, str | Path):
             where = open_store(where)
-        self._backend: Backend = ObjectsBackend(where) if isinstance(where, Store) else where
+        if isinstance(where, Store):
+            where = ObjectsBackend(where, alignment=None if alignment is None else str(alignment))
+        elif alignment is not None:
+            raise QueryError(f"alignment={str(alignment)!r}: a backend reads its own package")
+        self._backend: Backend = where
 
     @overload
     def at(
         self, lon: float, lat: float, *, crs: Any = ..., datetime: When = ..., product: str | None = ...,
-        all: Literal[False] = ...,
+        embedding: bool = ..., all: Literal[False] = ...,
     ) -> Pixel: ...  # fmt: skip
     @overload
     def at(
         self, lon: float, lat: float, *, crs: Any = ..., datetime: When = ..., product: str | None = ...,
-        all: Literal[True],
+        embedding: bool = ..., all: Literal[True],
     ) -> tuple[Pixel, ...]: ...  # fmt: skip
     def at(
         self,
@@ -62,10 +72,15 @@ class Client:
         crs: Any = "EPSG:4326",
         datetime: When = None,
         product: str | None = None,
+        embedding: bool = False,
         all: bool = False,  # noqa: A002 - the name that the interface has
     ) -> Pixel | tuple[Pixel, ...]:
-        """The pixel that holds a place, given as longitude and latitude, or as x and y of another `crs`."""
-        pixels = self._backend.at(float(lon), float(lat), _crs(crs), _select(product, datetime))
+        """The pixel that holds a place, given as longitude and latitude, or as x and y of another `crs`.
+
+        With `embedding=True` also the labels and the embedding of its region (else of its token), at the cost of reading them.
+        """
+        select = _select(product, datetime)
+        pixels = self._backend.at(float(lon), float(lat), _crs(crs), select, embedding=embedding, every=all)
         return pixels if all else pixels[0]
 
     def at_many(
@@ -98,13 +113,13 @@ class Client:
             raise QueryError(f"points have the shape {list(array.shape)}: expected [n, 2], (lon, lat) or (x, y) each")
         return self._backend.at_many(array, _crs(crs), fields, _select(product, datetime), every=all)
 
-    def at_pixel(self, image: str, row: int, col: int, *, product: str | None = None) -> Pixel:
-        """The pixel at `row`, `col` of an image, georeferenced or not.
+    def at_pixel(self, image: str, row: int, col: int, *, product: str | None = None, embedding: bool = False) -> Pixel:
+        """The pixel at `row`, `col` of an image, georeferenced or not; `embedding` as in `at`.
 
         `image` is an id, the beginning of one that no other has, or the exact source. `QueryError` names near ids where
         there is no such image, and the image's size where the pixel is outside it.
         """
-        return self._backend.at_pixel(image, int(row), int(col), _select(product, None))
+        return self._backend.at_pixel(image, int(row), int(col), _select(product, None), embedding=embedding)
 
     @overload
     def mask(
@@ -153,12 +168,101 @@ class Client:
         overlap, the regions of all are there. Of tables only those are read that may hold an answer, and of large ones only
         the row groups; what is returned must fit into memory. `QueryError` for a box that is none or a class that is none.
         """
-        if bbox is None:
-            return self._backend.regions(None, class_name, _select(product, datetime))
-        west, south, east, north = box = _box(bbox)
-        if south >= north or west == east:
-            raise QueryError(f"bbox={list(box)} holds no area: expected west, south, east, north with south < north")
-        return self._backend.regions((west, south, east, north), class_name, _select(product, datetime))
+        return self._backend.regions(_lonlat_box(bbox), class_name, _select(product, datetime))
+
+    def region(self, region_id: str, *, product: str | None = None) -> Region:
+        """One region, with its labels and its embedding.
+
+        `QueryError` where there is none with this id. The region under a place: `client.region(client.at(lon, lat).region)`.
+        """
+        return self._backend.region(region_id, _select(product, None))
+
+    def match(
+        self,
+        text: str,
+        bbox: Sequence[float] | None = None,
+        top_k: int = 20,
+        threshold: float | None = None,
+        class_name: str | None = None,
+        *,
+        image: str | None = None,
+        datetime: When = None,
+        product: str | None = None,
+        templates: Sequence[str] | None = None,
+        exact: bool = True,
+    ) -> Iterator[Match]:
+        """The `top_k` regions whose embeddings are nearest to a phrase, best first, equal scores by id.
+
+        The score is the cosine of the phrase's embedding and the stored one of the region; what it is for a match depends on
+        the model and the phrase, so a `threshold` must be found by looking. Searched are the regions of one class or all, of
+        one image (an id, the beginning of one, or its source) or all, that meet a box of longitudes and latitudes; west > east
+        crosses the antimeridian, and with a box, regions that have no place on Earth are left out.
+
+        The phrase is put into `templates` (by default those of `gridscribe.models.clip.text.SATELLITE`) and embedded by the
+        text tower of the product's alignment package, which is read when it is first needed, and needs torch and open_clip.
+        Where these cannot be imported, words of the product's concept bank (and their synonyms) are answered with the bank's
+        own vectors, `templates` aside; `Match.query` tells which it was.
+
+        Every table that may hold an answer is read once, a row group at a time, when the first match is asked for; the rows of
+        matches as they are asked for. Memory holds few row groups and `top_k` hits. Above some 100,000 regions, or where much
+        is asked, `exact=False` pays: it makes a local index of the vectors (under `$GRIDSCRIBE_CACHE`, anew when regions were
+        added) and compares only those near the phrase, which misses a few of the best. Where there is an index, exact searches
+        use its copy of the vectors too, and answer the same as without. `QueryError`, from this call, where the
+        product has no alignment model, its regions no embeddings, or the package found is not the product's.
+        """
+        how = _search(top_k, threshold, bbox, class_name, image, exact)
+        return self._backend.match(_phrase(text, templates), how, _select(product, datetime))
+
+    def similar(
+        self,
+        lon: float | None = None,
+        lat: float | None = None,
+        *,
+        region: str | None = None,
+        crs: Any = "EPSG:4326",
+        bbox: Sequence[float] | None = None,
+        top_k: int = 20,
+        threshold: float | None = None,
+        class_name: str | None = None,
+        image: str | None = None,
+        datetime: When = None,
+        product: str | None = None,
+        region_product: str | None = None,
+        exact: bool = True,
+    ) -> Iterator[Match]:
+        """The regions whose embeddings are nearest to that of a region: the one at a place, or with the id `region`.
+
+        That one is left out; all else is as `match` does it, but that nothing needs a text tower. `datetime` chooses the image
+        at the place too. `region_product`: where the region is of another product than is searched; both must have been
+        embedded with the same alignment model, else `QueryError` names both digests.
+        """
+        if (region is None) == (lon is None or lat is None) or (lon is None) != (lat is None):
+            raise QueryError("what to resemble is needed: either a place, lon and lat, or region=ID")
+        point = None if lon is None or lat is None else (float(lon), float(lat), _crs(crs))
+        how = _search(top_k, threshold, bbox, class_name, image, exact)
+        return self._backend.similar(Like(region, point, region_product), how, _select(product, datetime))
+
+    def heatmap(
+        self,
+        text: str,
+        *,
+        image: str,
+        bbox: Sequence[float] | None = None,
+        bias: float = 0.3,
+        product: str | None = None,
+        templates: Sequence[str] | None = None,
+    ) -> Heatmap:
+        """How near each token of an image is to a phrase: `array, transform, crs = client.heatmap("water", image="tile_12")`.
+
+        A value is the cosine of the phrase and the stored vector that stands for the token (tokens that were merged have that
+        of their slot), less `bias` times the blended cosine of the phrase and the class vectors of the windows over it: the
+        share that every token of a window has in common (SegEarth-OV, CVPR 2025). 0 takes nothing off. NaN where a token was
+        dropped or is not committed. At the edge of what is committed, windows that are not do not count.
+
+        With `bbox` (longitudes and latitudes) only the cells that it meets. `image` as in `at_pixel`, the phrase as in `match`.
+        """
+        box = _lonlat_box(bbox)
+        return self._backend.heatmap(_phrase(text, templates), image, box, float(bias), _select(product, None))
 
     def refresh(self) -> None:
         """Look anew at which products and images there are."""
@@ -171,6 +275,30 @@ def _box(bbox: Sequence[float]) -> tuple[float, float, float, float]:
         raise QueryError(f"bbox={list(values)}: expected four finite numbers (west, south, east, north)")
     west, south, east, north = values
     return west, south, east, north
+
+
+def _lonlat_box(bbox: Sequence[float] | None) -> tuple[float, float, float, float] | None:
+    """A box of longitudes and latitudes, in which west > east crosses the antimeridian."""
+    if bbox is None:
+        return None
+    west, south, east, north = box = _box(bbox)
+    if south >= north or west == east:
+        raise QueryError(f"bbox={list(box)} holds no area: expected west, south, east, north with south < north")
+    return box
+
+
+def _phrase(text: str, templates: Sequence[str] | None) -> Phrase:
+    if isinstance(templates, str):
+        raise QueryError(f"templates={templates!r}: a list of sentences with {{}} for the phrase is needed")
+    return Phrase(text, None if templates is None else tuple(templates))
+
+
+def _search(
+    top_k: int, threshold: float | None, bbox: Sequence[float] | None, class_name: str | None, image: str | None,
+    exact: bool,
+) -> Search:  # fmt: skip
+    least = None if threshold is None else float(threshold)
+    return Search(top_k, least, _lonlat_box(bbox), class_name, image, exact)
 
 
 def _crs(crs: Any) -> str:

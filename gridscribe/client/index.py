@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from gridscribe.client.alignment import Alignment
 from gridscribe.client.boxes import Ints, boxes_of
 from gridscribe.client.cells import Cells
 from gridscribe.client.places import LONLAT, Floats, is_geographic, same_crs, transform
@@ -40,6 +41,8 @@ class ProductInfo:
     id: str
     model: str
     classes: dict[int, str]
+    alignment: Alignment | None = None
+    """The model of its embeddings; None where it has none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,6 +123,10 @@ class ImageIndex:
 
         return shapely.bounds(shapely.from_wkb(np.array(self._footprints, object))).reshape(-1, 4)
 
+    def place_of(self, image: str) -> int | None:
+        """Which image has this id; None where none has."""
+        return self._places.get(image)
+
     def near(self, bbox: Bounds) -> set[str]:
         """The images whose footprint's bounds meet a box of longitudes and latitudes; west > east crosses the antimeridian."""
         west, south, east, north = self.footprint_bounds.T
@@ -154,6 +161,18 @@ class ImageIndex:
         after = self.times >= interval.start if interval.start is not None else known
         before = self.times < interval.stop if interval.stop is not None else known
         return known & after & before
+
+    def chosen_ids(self, interval: Interval | None, bbox: Bounds | None, image: str | None = None) -> list[str]:
+        """Ids of the images taken in `interval` whose bounds meet a box of longitudes and latitudes, or of that one image."""
+        chosen = self.chosen(interval)
+        names = self.ids if chosen is None else [self.ids[i] for i in np.flatnonzero(chosen).tolist()]
+        if image is not None:
+            only = self.ids[self.resolve(image)]
+            names = [name for name in names if name == only]
+        if bbox is not None:
+            near = self.near(bbox)
+            names = [name for name in names if name in near]
+        return names
 
     def candidates(self, x: Floats, y: Floats, crs: str, chosen: Bools | None) -> Candidates:
         """All images that hold each point, in order of points; images outside `chosen` are left out."""

@@ -14,6 +14,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from gridscribe.canonical import sha256
+from gridscribe.client.alignment import ROLE, read_alignment
 from gridscribe.client.index import ImageIndex, ProductInfo
 from gridscribe.client.regions import load_regions
 from gridscribe.commits import Commit, ObjectRecord, committed_items, read_commit
@@ -44,10 +45,11 @@ def load_product(store: Store, product: str) -> ProductInfo | None:
         return None
     try:
         classes = {int(entry["id"]): str(entry["name"]) for entry in value["classes"]}
-        model = "+".join(f"{model['name']}@{model['digest'][:12]}" for model in value["models"])
+        models = [model for model in value["models"] if model["role"] != ROLE]  # that one decides no class
+        model = "+".join(f"{model['name']}@{model['digest'][:12]}" for model in models)
     except (KeyError, TypeError, ValueError) as error:
         raise LayoutError(f"product {product}: its classes or models are not understood ({error})") from error
-    return ProductInfo(product, model, classes)
+    return ProductInfo(product, model, classes, read_alignment(value))
 
 
 def load_images(store: Store, product: str, items: set[str]) -> pa.Table:

@@ -72,6 +72,17 @@ class Mosaicker:
             return tuple(self._mask(image, [image], bbox, crs) for image in images)
         return (self._mask(images[0], images, bbox, crs),)
 
+    def window(self, image: int, bbox: Bounds, crs: str) -> Window:
+        """The least window of an image that holds its part of the box; `QueryError` where they do not meet."""
+        group = self._groups.get(image)
+        if group is None:
+            raise QueryError(f"image {self._index.ids[image]} is not georeferenced: ask without bbox")
+        grid, region = self._index.grid(image), self._region(bbox, crs, group)
+        area = None if region is None else region.intersection(_polygon(grid))
+        if area is None or area.area == 0:
+            raise QueryError(f"image {self._index.ids[image]} does not meet the box {list(bbox)} in {crs[:60]}")
+        return _window(area, grid).intersection(grid.window)
+
     def _meeting(self, bbox: Bounds, crs: str, chosen: Bools | None) -> list[int]:
         """Images of which the box holds some area, newest first, then by id."""
         found: list[int] = []

@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from gridscribe.client.answers import Answerer
-from gridscribe.client.backend import Select
+from gridscribe.client.backend import Like, Select
+from gridscribe.client.found import Heatmap, Match, Region
 from gridscribe.client.index import ImageIndex, ProductInfo
 from gridscribe.client.load import load_index, load_product
 from gridscribe.client.mosaic import Mosaicker
+from gridscribe.client.phrases import Phrase
 from gridscribe.client.pixel import Mask, Pixel
-from gridscribe.client.regions import region_rows
+from gridscribe.client.region_tables import region_rows
+from gridscribe.client.searching import Search, Searcher
 from gridscribe.client.tiles import CACHE_BYTES, TileReader
 from gridscribe.errors import QueryError
 from gridscribe.layout import product_prefix
@@ -37,9 +40,11 @@ class ObjectsBackend:
     `cache_bytes`.
     """
 
-    def __init__(self, store: Store, cache_bytes: int = CACHE_BYTES) -> None:
+    def __init__(self, store: Store, cache_bytes: int = CACHE_BYTES, *, alignment: str | None = None) -> None:
+        """`alignment`: where alignment packages are read from, instead of the place that the product names."""
         self.store = store
         self._tiles = TileReader(store, cache_bytes)
+        self._searcher = Searcher(store, self._tiles, alignment)
         self._lock = threading.Lock()
         self._products: dict[str, ProductInfo] | None = None
         self._indexes: dict[str, ImageIndex] = {}
@@ -49,9 +54,14 @@ class ObjectsBackend:
         with self._lock:
             self._products, self._indexes = None, {}
 
-    def at(self, x: float, y: float, crs: str, select: Select) -> tuple[Pixel, ...]:
+    def at(
+        self, x: float, y: float, crs: str, select: Select, *, embedding: bool = False, every: bool = True
+    ) -> tuple[Pixel, ...]:
         """See `Backend`."""
-        return self._answerer(select).pixels(x, y, crs, select.datetime)
+        answerer = self._answerer(select)
+        pixels = answerer.pixels(x, y, crs, select.datetime)
+        pixels = pixels if every else pixels[:1]
+        return self._searcher.with_vectors(answerer.index, pixels) if embedding else pixels
 
     def at_many(
         self, points: NDArray[np.float64], crs: str, fields: Sequence[str] | None, select: Select, *, every: bool
@@ -69,10 +79,11 @@ class ObjectsBackend:
             tables.append(table)
         return tables[0] if len(tables) == 1 else pa.concat_tables(tables).unify_dictionaries()
 
-    def at_pixel(self, image: str, row: int, col: int, select: Select) -> Pixel:
+    def at_pixel(self, image: str, row: int, col: int, select: Select, *, embedding: bool = False) -> Pixel:
         """See `Backend`."""
         answerer = self._answerer(select)
-        return answerer.pixel_of(answerer.index.resolve(image), row, col)
+        pixel = answerer.pixel_of(answerer.index.resolve(image), row, col)
+        return self._searcher.with_vectors(answerer.index, (pixel,))[0] if embedding else pixel
 
     def mask(
         self, bbox: tuple[float, float, float, float], crs: str, select: Select, *, every: bool
@@ -90,14 +101,41 @@ class ObjectsBackend:
         names = sorted(index.product.classes.values())
         if class_name is not None and class_name not in names:
             raise QueryError(f"class {class_name!r} is none of product {index.product.id}: it has {', '.join(names)}")
-        chosen = index.chosen(select.datetime)
-        images = index.ids if chosen is None else [index.ids[i] for i in np.flatnonzero(chosen).tolist()]
-        if bbox is not None:
-            near = index.near(bbox)
-            images = [image for image in images if image in near]
+        images = index.chosen_ids(select.datetime, bbox)
         return pa.concat_tables(
             [regions_schema().empty_table(), *region_rows(self.store, index, images, bbox, class_name)]
         )
+
+    def region(self, region_id: str, select: Select) -> Region:
+        """See `Backend`."""
+        return self._searcher.region(self.index(select.product), region_id)
+
+    def match(self, phrase: Phrase, how: Search, select: Select) -> Iterator[Match]:
+        """See `Backend`."""
+        return self._searcher.match(self.index(select.product), phrase, how, select.datetime)
+
+    def similar(self, like: Like, how: Search, select: Select) -> Iterator[Match]:
+        """See `Backend`."""
+        index = self.index(select.product)
+        of = index if like.product is None else self.index(like.product)
+        name = like.region
+        if name is None:
+            assert like.point is not None
+            pixel = Answerer(of, self._tiles).pixels(*like.point, select.datetime)[0]
+            name = pixel.region
+            if name is None:
+                raise QueryError(
+                    f"no region of product {of.product.id} is at {like.point[0]:g}, {like.point[1]:g}: "
+                    f"{pixel.reason or f'the area at row {pixel.row}, col {pixel.col} of {pixel.image} is none'}"
+                )
+        return self._searcher.similar(index, self._searcher.region(of, name), of, how, select.datetime)
+
+    def heatmap(
+        self, phrase: Phrase, image: str, bbox: tuple[float, float, float, float] | None, bias: float, select: Select
+    ) -> Heatmap:
+        """See `Backend`."""
+        index = self.index(select.product)
+        return self._searcher.heatmap(index, phrase, index.resolve(image), bbox, bias)
 
     def index(self, product: str | None = None) -> ImageIndex:
         """The images of a product; `QueryError` where it is not there, or none is named and there are several."""

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from datetime import datetime
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+from gridscribe.client.found import Label
 
 STATUSES = ("ok", "nodata", "uncommitted", "outside", "invalid")
 """`ok`: there is a class. `nodata`: an image is there, and its pixel has no valid input. `uncommitted`: an image is there,
@@ -38,8 +40,14 @@ class Pixel:
     """Metres above ground, in steps of 0.01."""
     region: str | None = None
     """Id of the region that holds the pixel; None where its area is too small to be one, or regions are not computed."""
-    embedding: None = None
-    """The embedding of the pixel's region or token; None while there are none."""
+    labels: tuple[Label, ...] | None = None
+    """Of the pixel's region: words of the concept bank and their scores, best first; None where they were not asked for
+    (`embedding=True`), or there is no region."""
+    embedding: NDArray[np.float32] | None = field(default=None, compare=False)
+    """The stored vector of the pixel's region, or, where that has none, of its token: float32 [D], of unit length up to the
+    rounding of int8. None where it was not asked for (`embedding=True`), or there is none."""
+    embedding_of: str | None = None
+    """"region" or "token"."""
     product: str
     model: str
     """Name of the model and the first 12 hex of its digest, `name@digest`."""
@@ -65,9 +73,11 @@ class Pixel:
 
     def to_json(self) -> dict[str, Any]:
         """Plain data, every field, in order."""
-        value = {field.name: getattr(self, field.name) for field in fields(self)}
+        value = {entry.name: getattr(self, entry.name) for entry in fields(self)}
         value["datetime"] = None if self.datetime is None else self.datetime.isoformat()
         value["flags"] = list(self.flags)
+        value["labels"] = None if self.labels is None else [label._asdict() for label in self.labels]
+        value["embedding"] = None if self.embedding is None else self.embedding.tolist()
         return value
 
 
