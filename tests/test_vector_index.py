@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
+import shapely
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -24,7 +25,7 @@ from gridscribe.models.clip.package import AlignmentPackage
 from gridscribe.quantise import quantise
 from gridscribe.store import Store, open_store
 from gridscribe.values import Window
-from tests.embedded import DIM, aligned, part_of, stored_rows, wide_regions, write_regions
+from tests.embedded import DIM, aligned, part_of, random_vectors, stored_rows, wide_regions, write_regions
 from tests.test_query import EVERYTHING, bounds_of, pairs, scene
 from tests.tiny_clip import tiny_alignment
 
@@ -54,6 +55,12 @@ def questions(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
     rng = np.random.default_rng(0)
     tiny = [(x, y, x + 2e-5, y + 1e-5) for x, y in rng.uniform((west, south), (east, north), (8, 2)).tolist()]
     boxes = [None, (west, south, (west + east) / 2, north), (179.95, -17.15, -179.99, -17.05), (0, 0, 1, 1), *tiny]
+    shapes = [shapely.from_wkb(row["geometry"]) for row in rows if row["geometry"] and row["image"] != "date-line"]
+    for shape in [one for one in shapes if one.area < 0.8 * shapely.box(*one.bounds).area][
+        :10
+    ]:  # in bounds, not in the region
+        x, y = (shapely.box(*shape.bounds) - shape).representative_point().coords[0]
+        boxes.append((x - 1e-8, y - 1e-8, x + 1e-8, y + 1e-8))
     asked: list[dict[str, Any]] = [{"bbox": box} for box in boxes]
     asked += [{"class_name": "road"}, {"image": "pixels"}, {"datetime": "2019"}, {"threshold": 0.2}]
     return [{**one, "top_k": k} for one in asked for k in (1, 20, EVERYTHING)]
@@ -133,6 +140,18 @@ def test_it_is_made_anew_when_regions_are_added(package: AlignmentPackage, tmp_p
     assert len(both) > len(first)
     assert pairs(client.match("pool", top_k=EVERYTHING, exact=False)) == both
     assert len(list((cache / "vectors").iterdir())) == 2
+
+
+def test_regions_of_a_box_inside_another_do_not_count(package: AlignmentPackage, tmp_path: Path) -> None:
+    store, image = open_store(tmp_path / "out"), scene()[4]
+    product = aligned(package.uri, package.digest)
+    groups = [[part_of(image, Window(0, 0, 160, 100))], [part_of(image)]]
+    write_regions(store, [image], product, groups, vectors=lambda name, count: random_vectors(name, count, count))
+    plain = pairs(Client(store).match("pool", top_k=EVERYTHING))
+    assert pairs(Client(store).match("pool", top_k=EVERYTHING, exact=False)) == plain
+    assert pairs(Client(store).match("pool", top_k=EVERYTHING)) == plain
+    index = ObjectsBackend(store).index()
+    assert sorted(len(table.images) for table in index.regions.tables) == [0, 1]
 
 
 def test_a_damaged_one_is_not_used_and_made_again(

@@ -135,6 +135,11 @@ class Best:
         self._lock = threading.Lock()
 
     @property
+    def full(self) -> bool:
+        """Whether as many hits are held as are kept."""
+        return len(self._held) == self._k
+
+    @property
     def room(self) -> int:
         """How many of some hits must be added at most: those that are kept, and the one that does not count."""
         return self._k + (self._without is not None)

@@ -75,7 +75,7 @@ class VectorIndex:
         probes = len(order) if exact else max(LEAST, len(order) // PROBED)
         met = 0
         for number, part in enumerate(self._all() if exact else (self._cell(cell) for cell in order.tolist())):
-            if not exact and number >= probes and met >= best.room:
+            if not exact and number >= probes and (met >= best.room or best.full):
                 break
             facts = self.facts[part]
             keep = allowed[facts["image"]]
@@ -87,7 +87,7 @@ class VectorIndex:
                 keep &= near
                 unsure = ~inside
             rows = np.flatnonzero(keep)
-            met += len(rows)
+            met += len(rows) - int(unsure[rows].sum())  # of the others a geometry may tell that they are not
             if len(rows):
                 best.add(list(self._hits(store, index, wanted, part.start, rows, unsure[rows], query, best)))
 
