@@ -54,7 +54,7 @@ def roi_vectors(tokens: Tensor, boxes: Tensor, image: Tensor) -> Tensor:
     """The mean token of each box: tokens [B, H, W, D], boxes [N, 4] (x0, y0, x1, y1 in 0..1), the image of each [N] -> [N, D].
 
     RoI alignment (He et al., ICCV 2017) onto a grid of H x W, as many samples to a cell as fit, half a cell off (`aligned`), then
-    the mean. Differentiable in the tokens.
+    the mean; zero for a box without area. Differentiable in the tokens.
     """
     from torchvision.ops import roi_align
 
