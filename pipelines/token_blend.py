@@ -9,15 +9,14 @@ the class vectors of the windows are kept beside it, since their share of a scor
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Iterator, Sequence
-from concurrent.futures import Future
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
+from gridscribe.models.engines.batching import Queued, in_batches
 from gridscribe.pipelines.blend import taper
 from gridscribe.pipelines.lattice import Lattice
 from gridscribe.values import Window
@@ -25,21 +24,11 @@ from gridscribe.values import Window
 Float32 = NDArray[np.float32]
 Place = tuple[int, int]
 """Row and column of a window in the lattice."""
-HELD = 32
-"""Windows held back while a call fills, so that a run of empty ones does not pile up."""
 
 
-class Encoder(Protocol):
-    """What a dense encoder gives here; see `models.clip.shared_encoder.SharedEncoder`."""
-
-    batch: int
-    """Most windows of a call."""
-    depth: int
-    """Calls to have under way so that it never waits for the next one."""
-
-    def submit(self, windows: list[Float32]) -> Future[tuple[Float32, Float32]]:
-        """Class vectors [B, D] and tokens [B, g, g, D] of windows [3, H, W], once they are there."""
-        ...
+Encoder = Queued[tuple[Float32, Float32]]
+"""What a dense encoder gives here: class vectors [B, D] and tokens [B, g, g, D] of windows [3, H, W], once they are there; see
+`models.clip.shared_encoder.SharedEncoder`."""
 
 
 class Read(Protocol):
@@ -147,52 +136,21 @@ def encode_box(
     not normalised. Nothing that is held grows with the height of the box.
     """
     blender = TokenBlender(lattice, box, dim)
-    groups: deque[_Group] = deque()
-    calls = 0  # groups that the encoder has to answer
-    group = _Group()
-    for place in lattice.meeting(box):
-        cell = lattice.at(*place)
-        window = read(Window(cell.row * patch, cell.col * patch, cell.height * patch, cell.width * patch))
-        group.add(place, window)
-        if len(group.windows) == encoder.batch or len(group.places) >= HELD:
-            calls += group.ask(encoder)
-            groups.append(group)
-            group = _Group()
-        while groups and (calls > encoder.depth or groups[0].answers is None):
-            calls -= groups[0].answers is not None
-            yield from groups.popleft().blend(blender)
-    group.ask(encoder)
-    for last in (*groups, group):
-        yield from last.blend(blender)
+
+    def asked() -> Iterator[tuple[Place, Float32 | None]]:
+        for place in lattice.meeting(box):
+            cell = lattice.at(*place)
+            yield place, read(Window(cell.row * patch, cell.col * patch, cell.height * patch, cell.width * patch))
+
+    for place, found in in_batches(asked(), encoder, windows_of):
+        band = blender.add(place, found)
+        if band is not None:
+            yield band
 
 
-@dataclass(slots=True)
-class _Group:
-    """Consecutive windows that hold one call's worth of those to be encoded, or none at all."""
-
-    places: list[tuple[Place, bool]] = field(default_factory=list)
-    windows: list[Float32] = field(default_factory=list)
-    answers: Future[tuple[Float32, Float32]] | None = None
-
-    def add(self, place: Place, window: Float32 | None) -> None:
-        self.places.append((place, window is not None))
-        if window is not None:
-            self.windows.append(window)
-
-    def ask(self, encoder: Encoder) -> bool:
-        if self.windows:
-            self.answers = encoder.submit(self.windows)
-            self.windows = []
-        return self.answers is not None
-
-    def blend(self, blender: TokenBlender) -> Iterator[TokenBand]:
-        cls, tokens = self.answers.result() if self.answers is not None else (np.empty(0), np.empty(0))
-        at = 0
-        for place, encoded in self.places:
-            band = blender.add(place, (cls[at], tokens[at]) if encoded else None)
-            at += encoded
-            if band is not None:
-                yield band
+def windows_of(answer: tuple[Float32, Float32]) -> Iterator[tuple[Float32, Float32]]:
+    """An encoder's answer to a batch, window by window: class vector and tokens."""
+    return zip(*answer, strict=True)
 
 
 def spread_windows(lattice: Lattice, box: Window, places: Sequence[Place], values: Float32) -> Float32:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
 from concurrent.futures import Future
 
 import numpy as np
 
 from gridscribe.models.clip.encoder import DenseEncoder, DenseSpec, Float32
+from gridscribe.models.engines.batching import in_batches
 from gridscribe.models.engines.shared import Calls
 
 
@@ -34,6 +36,12 @@ class SharedEncoder:
         empty = np.zeros((3, self.spec.window, self.spec.window), np.float32)
         for answer in [self.submit([empty] * self.batch) for _ in range(self.depth)]:
             answer.result()
+
+    def class_vectors(self, windows: Iterable[Float32]) -> Iterator[Float32]:
+        """The class vectors [D] of windows one by one, in their order; few windows are held at once."""
+        for _, cls in in_batches(((None, window) for window in windows), self, lambda answer: answer[0]):
+            if cls is not None:
+                yield cls
 
     def submit(self, windows: list[Float32]) -> Future[tuple[Float32, Float32]]:
         """Queue 1 to `batch` windows, float32 [3, window, window]; the answer is that of `DenseEncoder.encode`."""

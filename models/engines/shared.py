@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from types import TracebackType
@@ -12,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gridscribe.models.engines.base import BANDS, Engine, EngineSpec
+from gridscribe.models.engines.batching import in_batches
 
 Answer = TypeVar("Answer")
 
@@ -52,6 +52,11 @@ class SharedEngine:
         return self._engine.spec
 
     @property
+    def batch(self) -> int:
+        """Most windows of a call."""
+        return self.spec.batch
+
+    @property
     def num_classes(self) -> int:
         """Classes of an answer."""
         return self._engine.num_classes
@@ -68,19 +73,9 @@ class SharedEngine:
 
     def stream(self, windows: Iterable[NDArray[np.float32]]) -> Iterator[NDArray[np.float32]]:
         """Answers to `windows` one by one, float32 [classes, window, window], in their order."""
-        under_way: deque[Future[NDArray[np.float32]]] = deque()
-        group: list[NDArray[np.float32]] = []
-        for window in windows:
-            group.append(window)
-            if len(group) == self.spec.batch:
-                under_way.append(self.submit(group))
-                group = []
-            if len(under_way) > self.depth:
-                yield from under_way.popleft().result()
-        if group:
-            under_way.append(self.submit(group))
-        while under_way:
-            yield from under_way.popleft().result()
+        for _, answer in in_batches(((None, window) for window in windows), self, iter):
+            if answer is not None:
+                yield answer
 
     def close(self) -> None:
         """Drop what has not begun, wait for what has, free the engine."""

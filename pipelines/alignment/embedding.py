@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections import deque
-from collections.abc import Iterable, Iterator
-from concurrent.futures import Future
+from collections.abc import Iterable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,35 +20,14 @@ def class_vectors(
     report = report or Quiet()
     report.start(total, what)
     vectors = np.empty((total, encoder.embed_dim), np.float32)
-    under_way: deque[Future[tuple[Float32, Float32]]] = deque()
     done = 0
-
-    def settle() -> None:
-        nonlocal done
-        cls, _ = under_way.popleft().result()
-        vectors[done : done + len(cls)] = cls
-        done += len(cls)
+    for cls in encoder.class_vectors(crop.astype(np.float32) for crop in crops):
+        if done < total:
+            vectors[done] = cls
+        done += 1
         report.advance(done)
-
-    for group in _batches(crops, encoder.batch):
-        under_way.append(encoder.submit(group))
-        if len(under_way) > encoder.depth:
-            settle()
-    while under_way:
-        settle()
     report.finish()
     if done != total:
         raise ValueError(f"{done} crops came, {total} were announced")
     vectors /= np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), np.float32(1e-12))
     return vectors
-
-
-def _batches(crops: Iterable[NDArray[np.generic]], size: int) -> Iterator[list[Float32]]:
-    group: list[Float32] = []
-    for crop in crops:
-        group.append(crop.astype(np.float32))
-        if len(group) == size:
-            yield group
-            group = []
-    if group:
-        yield group

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Iterator
-from concurrent.futures import Future
 from typing import Any
 
 import numpy as np
@@ -69,15 +67,8 @@ class RegionEmbedder:
         """The class vector of the square around each region."""
         encoder = self._alignment.encoder
         out = np.empty((len(group.regions), encoder.embed_dim), np.float32)
-        under_way: deque[Future[tuple[Float32, Float32]]] = deque()
-        done = 0
-        for batch in _batches(self._crops(group), encoder.batch):
-            self._deadline.check()
-            under_way.append(encoder.submit(batch))
-            if len(under_way) > encoder.depth:
-                done = _take(under_way.popleft(), out, done)
-        while under_way:
-            done = _take(under_way.popleft(), out, done)
+        for number, cls in enumerate(encoder.class_vectors(self._crops(group))):
+            out[number] = cls
         return out
 
     def _crops(self, group: Group) -> Iterator[Float32]:
@@ -89,6 +80,7 @@ class RegionEmbedder:
         inside = around.intersection(self._reader.grid.window)
         rgb, _ = self._reader.read_color(inside)
         for square in squares:
+            self._deadline.check()
             here = Window(square.row - inside.row, square.col - inside.col, square.height, square.width)
             yield shrunk(cut(rgb, here), side).astype(np.float32)
 
@@ -128,23 +120,6 @@ def top_labels(
 def _box(region: Any) -> Window:
     top, left = int(region["top"]), int(region["left"])
     return Window(top, left, int(region["bottom"]) - top, int(region["right"]) - left)
-
-
-def _batches(crops: Iterator[Float32], size: int) -> Iterator[list[Float32]]:
-    batch: list[Float32] = []
-    for crop in crops:
-        batch.append(crop)
-        if len(batch) == size:
-            yield batch
-            batch = []
-    if batch:
-        yield batch
-
-
-def _take(answer: Future[tuple[Float32, Float32]], out: Float32, done: int) -> int:
-    cls, _ = answer.result()
-    out[done : done + len(cls)] = cls
-    return done + len(cls)
 
 
 def _lists(values: NDArray[Any], has: NDArray[np.bool_]) -> pa.Array:
