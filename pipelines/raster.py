@@ -29,7 +29,7 @@ from gridscribe.pipelines.regions.stage import RegionStage
 from gridscribe.pipelines.rows import image_row
 from gridscribe.pipelines.stages import Deadline
 from gridscribe.pipelines.tokens.embedding import PartTokens
-from gridscribe.pipelines.tokens.objects import TOKEN_KEYS, TokenPart, token_objects
+from gridscribe.pipelines.tokens.objects import TOKEN_KEYS, token_objects
 from gridscribe.pipelines.writing import PartFiles
 from gridscribe.store import open_store
 from gridscribe.tables import write_images
@@ -144,7 +144,7 @@ class RasterPipeline:
             owner = None if files.part.whole else item.id
             image = files.part.image.image_id
             objects.update({layout.raster_key(product, image, kind, owner): path for kind, path in files.paths.items()})
-        stored = [TokenPart(files.part.image.image_id, tokens[files.part.image.image_id]) for files in parts if tokens]
+        stored = {name: tokens[name] for name in (files.part.image.image_id for files in parts) if name in tokens}
         if stored and self._alignment is not None:
             objects |= token_objects(product, item.id, stored, self._alignment.spec.token_plan)
         records = put_objects(self._store, objects)
@@ -165,7 +165,7 @@ class RasterPipeline:
         statistics: dict[str, Any] = {
             "windows": sum(files.windows for files in parts),
             "pixels": sum(files.part.box.area for files in parts),
-            **({"tokens": sum(len(part.tokens.grid) for part in stored)} if stored else {}),
+            **({"tokens": sum(len(part.grid) for part in stored.values())} if stored else {}),
             "class_pixels": {c.name: n for c, n in zip(self._package.classes, classes, strict=True)},
         }
         all_records: tuple[ObjectRecord, ...] = (*records, *table)

@@ -26,6 +26,7 @@ from gridscribe.tokens import TokenFrame, TokenGrid, join
 from gridscribe.values import Grid, Window
 from tests.embedded import DIM, aligned, write_tokens_of
 from tests.outputs import FakeImage, write_output
+from tests.test_token_tables import tokens
 from tests.tiny_clip import tiny_alignment
 
 PATCH, WINDOW, STRIDE = 8, 4, 3  # the last two in cells
@@ -43,17 +44,6 @@ def package(tmp_path_factory: pytest.TempPathFactory) -> AlignmentPackage:
 @pytest.fixture(scope="module")
 def query(package: AlignmentPackage) -> np.ndarray:
     return TextEncoder(package).embed(["water"], SATELLITE)[0].astype(np.float64)
-
-
-def tokens(frame: TokenFrame, rng: np.random.Generator, kind: Any, *, merging: bool) -> TokenGrid:
-    kept = rng.random(frame.cells) < 0.3
-    index = frame.indices()[kept]
-    parent = None
-    if merging:
-        parent = rng.integers(-1, len(index), frame.cells).astype(np.int32)
-        parent[rng.random(frame.cells) < 0.1] = -1
-        parent[kept] = np.arange(len(index))
-    return TokenGrid(frame, index, parent, quantise(rng.normal(size=(len(index), DIM)), kind))
 
 
 class Made:
@@ -78,7 +68,10 @@ class Made:
             cells = Window(box.row // step, box.col // step, -(-box.height // step), -(-box.width // step))
             places = [p for p in self.cls if cells.contains(Window(p[0] * STRIDE, p[1] * STRIDE, 1, 1))]
             vectors = quantise(np.array([self.cls[p] for p in places]).reshape(-1, DIM), kind)
-            self.parts[box] = tokens(self.frame.with_box(cells), rng, kind, merging=merging), places, vectors
+            grid = tokens(
+                self.frame.with_box(cells), 0.3, int(rng.integers(1 << 31)), merging=merging, kind=kind, dim=DIM
+            )
+            self.parts[box] = grid, places, vectors
 
     def write(self, store: Store, product: dict[str, Any], without: tuple[int, ...] = ()) -> str:
         boxes = [box for k, box in enumerate(self.parts) if k not in without]

@@ -55,6 +55,14 @@ def scene() -> list[FakeImage]:
     ]
 
 
+def write_scene(store: Store, package: AlignmentPackage) -> str:
+    """The regions of `scene`: three images in one item, one alone, and one in two boxes that overlap. Returns the product."""
+    images = scene()
+    groups = [[part_of(image) for image in images[1:4]], [part_of(images[0])]]
+    groups += [[part_of(images[4], box)] for box in (Window(0, 0, 160, 100), Window(0, 60, 160, 100))]
+    return write_regions(store, images, aligned(package.uri, package.digest), groups)
+
+
 @pytest.fixture(scope="module")
 def package(tmp_path_factory: pytest.TempPathFactory) -> AlignmentPackage:
     return tiny_alignment(tmp_path_factory.mktemp("models") / "words")
@@ -62,12 +70,8 @@ def package(tmp_path_factory: pytest.TempPathFactory) -> AlignmentPackage:
 
 @pytest.fixture(scope="module")
 def made(package: AlignmentPackage, tmp_path_factory: pytest.TempPathFactory) -> tuple[Store, str]:
-    """Five images; three in one item, one alone, and one in two boxes that overlap."""
     store = open_store(tmp_path_factory.mktemp("query") / "out")
-    images = scene()
-    groups = [[part_of(image) for image in images[1:4]], [part_of(images[0])]]
-    groups += [[part_of(images[4], box)] for box in (Window(0, 0, 160, 100), Window(0, 60, 160, 100))]
-    return store, write_regions(store, images, aligned(package.uri, package.digest), groups)
+    return store, write_scene(store, package)
 
 
 @pytest.fixture(scope="module")

@@ -26,7 +26,7 @@ from gridscribe.quantise import quantise
 from gridscribe.store import Store, open_store
 from gridscribe.values import Window
 from tests.embedded import DIM, aligned, part_of, random_vectors, stored_rows, wide_regions, write_regions
-from tests.test_query import EVERYTHING, bounds_of, pairs, scene
+from tests.test_query import EVERYTHING, bounds_of, pairs, scene, write_scene
 from tests.tiny_clip import tiny_alignment
 
 
@@ -44,10 +44,7 @@ def package(tmp_path_factory: pytest.TempPathFactory) -> AlignmentPackage:
 @pytest.fixture(scope="module")
 def made(package: AlignmentPackage, tmp_path_factory: pytest.TempPathFactory) -> tuple[Store, str]:
     store = open_store(tmp_path_factory.mktemp("indexed") / "out")
-    images = scene()
-    groups = [[part_of(image) for image in images[1:4]], [part_of(images[0])]]
-    groups += [[part_of(images[4], box)] for box in (Window(0, 0, 160, 100), Window(0, 60, 160, 100))]
-    return store, write_regions(store, images, aligned(package.uri, package.digest), groups)
+    return store, write_scene(store, package)
 
 
 def questions(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
