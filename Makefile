@@ -38,13 +38,15 @@ lint: install
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 
-# The top-level folders import as gridscribe.<folder>; the type checker is shown the tree as it imports.
+# The top-level folders import as gridscribe.<folder>; the type checker is shown the tree as it imports, and the benchmarks,
+# which nothing else runs.
 types: install
 	rm -rf build/typed
 	mkdir -p build/typed/gridscribe
 	for part in gridscribe/*; do ln -s ../../../$$part build/typed/gridscribe/; done
 	for room in configs fusion ingest models pipelines workers; do ln -s ../../../$$room build/typed/gridscribe/; done
-	cd build/typed && ../../$(BIN)/mypy --config-file ../../pyproject.toml -p gridscribe
+	ln -s ../../tests/bench build/typed/bench
+	cd build/typed && ../../$(BIN)/mypy --config-file ../../pyproject.toml -p gridscribe -p bench
 
 unit: install
 	$(BIN)/pytest -m "not soak"

@@ -72,7 +72,7 @@ def commit(pipeline: RasterPipeline, item: Item, scratch: Path) -> None:
         height, valid = np.ones((SIZE, SIZE), np.float32), np.ones((SIZE, SIZE), np.bool_)
         writer.add(Seen(0, 0, None, part.box, height, valid), answers)
         done.append(writer.finish())
-    pipeline._commit(item, done, Deadline(600))
+    pipeline._commit(item, done, {}, Deadline(600))
 
 
 def measure(count: int) -> None:

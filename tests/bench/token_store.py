@@ -12,6 +12,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -61,7 +62,7 @@ def storage(dim: int) -> None:
         )  # fmt: skip
         entry = TokenEntry(row.image, 0, grid)
         data = write_tokens([entry], dim, kind)  # the first call also imports pyarrow, and is not timed
-        wrote = milliseconds(lambda entry=entry, kind=kind: write_tokens([entry], dim, kind), 3)
+        wrote = milliseconds(partial(write_tokens, [entry], dim, kind), 3)
         bare = dim + 2 if kind == "int8" else 2 * dim
         print(
             f"{kind}: {len(data) / frame.cells * 1000:,.0f} bytes per 1,000 tokens of {dim} (bare vectors {bare * 1000:,}); "
@@ -84,7 +85,7 @@ def storage(dim: int) -> None:
             print(
                 f"  one token: {milliseconds(cold, 30):.1f} ms, {milliseconds(warm, 30):.1f} ms where the footer is held"
             )
-            whole = milliseconds(lambda row=row, table=table, read=read: table.grid(read, row), 3)
+            whole = milliseconds(partial(table.grid, read, row), 3)
             print(f"  all {frame.cells:,} tokens: {whole:.0f} ms")
 
 
@@ -95,7 +96,7 @@ def merging(dim: int) -> None:
     candidates = Candidates(frame, mixture(frame.cells, dim), pixels.astype(np.uint8))
     pruners = (WardPooling(), BipartiteMerging(), TokenPooling(), TokenPooling(centres="means"), PixelPrune())
     for pruner in pruners:
-        taken = milliseconds(lambda pruner=pruner: pruner.select(candidates), 5)
+        taken = milliseconds(partial(pruner.select, candidates), 5)
         kept = len(pruner.select(candidates).grid)
         print(f"{pruner.name} {getattr(pruner, 'centres', '')}: {taken:.0f} ms per 1,024 tokens of {dim}, {kept} kept")
 

@@ -14,6 +14,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -82,7 +83,7 @@ def speed(count: int, dim: int) -> None:
     limit = values.nbytes / copied
     for queries in (1, 4, 16):
         asked = unit(rng, queries, dim)
-        took = seconds(lambda asked=asked: top_k(vectors, asked, 10), 3 if queries > 4 else 5)
+        took = seconds(partial(top_k, vectors, asked, 10), 3 if queries > 4 else 5)
         told = f"{values.nbytes / took / 1e9:.2f} GB/s, {limit / took:.0%} of copying" if queries == 1 else ""
         print(f"  best 10 of {queries:2} queries: {took * 1e3:.0f} ms, {took / queries * 1e3:.0f} ms a query; {told}")
     query = unit(rng, 1, dim)[0]

@@ -58,7 +58,7 @@ def mmseg_slide(folder: Path, model: str, out: Path) -> dict[str, float]:
     from gridscribe.models.package import build_network, load_package
 
     package = load_package(model)
-    network = build_network(package, plain=True)
+    network: Any = build_network(package, plain=True)
     size, stride = package.window, package.stride
     from mmengine.config import ConfigDict
 
@@ -87,10 +87,11 @@ def forward_alone(folder: Path, model: str, out: Path) -> dict[str, float]:
     from gridscribe.values import Window
 
     package = load_package(model)
-    network = build_network(package, plain=True)
+    network: Any = build_network(package, plain=True)
     _, image = read_image(folder)
-    lattice = Lattice(*image.shape[1:], package.window, package.stride)
-    windows = [lattice.at(*k) for k in lattice.meeting(Window(0, 0, *image.shape[1:]))]
+    height, width = image.shape[1:]
+    lattice = Lattice(height, width, package.window, package.stride)
+    windows = [lattice.at(*k) for k in lattice.meeting(Window(0, 0, height, width))]
     crops = torch.zeros(2, 4, package.window, package.window)
     seconds = 0.0
     with torch.no_grad():
