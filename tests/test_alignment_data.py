@@ -17,10 +17,19 @@ from gridscribe.errors import InputError, UsageError
 from gridscribe.ingest.scenes import write_scenes
 from gridscribe.pipelines.alignment import views as views_module
 from gridscribe.pipelines.alignment.annotated import AnnotatedImage, AnnotatedRegion
+from gridscribe.pipelines.alignment.dataset import AlignmentViews, collate_views
 from gridscribe.pipelines.alignment.mgrs import read_mgrs
 from gridscribe.pipelines.alignment.scene_objects import read_scenes
 from gridscribe.pipelines.alignment.views import Views, in_view
-from gridscribe.pipelines.alignment.wording import OTHER_WORDS, kept_back, said_of, sentence, with_article, wordings
+from gridscribe.pipelines.alignment.wording import (
+    OTHER_WORDS,
+    kept_back,
+    said_of,
+    sentence,
+    true_of,
+    with_article,
+    wordings,
+)
 from gridscribe.pipelines.region_crops import LEAST, cut, square_around
 from gridscribe.values import Window
 
@@ -123,9 +132,53 @@ def test_views_are_functions_of_seed_and_index(scenes: Path, index: int, crops: 
     assert len(one.crops) == len(one.boxes) <= 3
     assert (one.boxes[:, :2] < one.boxes[:, 2:]).all()
     assert 0 <= one.boxes.min(initial=0) <= one.boxes.max(initial=0) <= 1
-    assert len(one.phrases) == len(one.categories) == (len(one.crops) if crops == "objects" else 0)
-    for phrase, category in zip(one.phrases, one.categories, strict=True):
-        assert not kept_back(phrase, category)
+    assert len(one.phrases) == len(one.regions) == (len(one.crops) if crops == "objects" else 0)
+    for phrase, region in zip(one.phrases, one.regions, strict=True):
+        assert not kept_back(phrase, region.category)
+
+
+def test_boxes_without_pictures(scenes: Path) -> None:
+    """The first crops alone are drawn, the same ones that are drawn of all; what is said of the others stays."""
+    for index in range(20):
+        many = Views(read_scenes(scenes), 32, count=4, pixels=(60, 120))[index]
+        few = Views(read_scenes(scenes), 32, count=4, drawn=1, pixels=(60, 120))[index]
+        np.testing.assert_array_equal(many.boxes, few.boxes)
+        assert (many.text, many.phrases, many.regions) == (few.text, few.phrases, few.regions)
+        np.testing.assert_array_equal(many.image, few.image)
+        np.testing.assert_array_equal(many.crops[:1], few.crops)
+        assert len(few.crops) == min(1, len(few.boxes))
+    with pytest.raises(UsageError, match="drawn=5: must lie in 0..count \\(4\\)"):
+        Views(read_scenes(scenes), 32, count=4, drawn=5)
+
+
+def test_what_is_true_of_an_object() -> None:
+    tall = true_of("tall conifer", "tree")
+    assert {"tall conifer", "tall evergreen tree", "conifer", "evergreen tree", "tree"} == tall
+    assert "conifer" in true_of("medium-sized conifer", "tree")
+    assert true_of(None, "car") == {"car", "automobile"}
+    assert "red car" not in true_of("white car", "car")
+
+
+@settings(max_examples=30, deadline=None)
+@given(first=st.integers(0, 1000), crops=st.sampled_from(["objects", "random"]))
+def test_truth_of_a_batch(scenes: Path, first: int, crops: Any) -> None:
+    """Every pair of a box and a phrase, one at a time."""
+    views = AlignmentViews(str(scenes), 32, crops=crops, count=3, drawn=1, pixels=(40, 200))
+    chosen = [views[k] for k in range(first, first + 5)]
+    given = collate_views(chosen, context=24)
+    regions = [region for view in chosen for region in view.regions]
+    phrases = [phrase for view in chosen for phrase in view.phrases]
+    if crops == "random":
+        assert given["truth"].shape == (15, 15)
+        assert not given["truth"].any()
+        return
+    slow = [[phrase in true_of(region.caption, region.category) for phrase in phrases] for region in regions]
+    np.testing.assert_array_equal(given["truth"].numpy(), np.array(slow, bool).reshape(len(regions), len(phrases)))
+    assert given["truth"].diagonal().all()
+    owners = [k for k, view in enumerate(chosen) for _ in view.boxes]
+    assert given["owner"].tolist() == owners
+    assert [owners[row] for row in given["drawn"].tolist()] == [k for k, view in enumerate(chosen) if len(view.crops)]
+    assert len(given["drawn"]) == len(given["crops"])
 
 
 def test_boxes_lie_where_the_crops_were_cut(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -16,7 +16,7 @@ from gridscribe.cli.train import command
 from gridscribe.errors import ModelError, UsageError
 from gridscribe.ingest.scenes import write_scenes
 from gridscribe.models.clip.aligner import Aligner
-from gridscribe.models.clip.losses import UNNAMED
+from gridscribe.models.clip.losses import region_contrast, roi_vectors
 from gridscribe.models.clip.package import load_alignment
 from gridscribe.models.clip.text import TextEncoder
 from gridscribe.models.clip.towers import build_image_tower
@@ -104,6 +104,7 @@ def test_a_run_that_was_stopped_ends_as_one_that_was_not(scenes: Path, tmp_path:
     [
         ({"contrast": 1.0}, "objects", {"loss_contrast"}),
         ({"contrast": 1.0, "region": 1.0}, "objects", {"loss_contrast", "loss_region"}),
+        ({"contrast": 1.0, "roi": 1.0}, "objects", {"loss_contrast", "loss_roi"}),
         ({"contrast": 0.0, "distil": 1.0}, "random", {"loss_contrast", "loss_distil"}),
     ],
 )
@@ -178,10 +179,10 @@ def test_views_without_objects_teach_by_their_captions_alone(scenes: Path) -> No
     none = {
         **given,
         "crops": given["crops"][:0], "boxes": given["boxes"][:0], "owner": given["owner"][:0],
-        "category": given["category"][:0], "phrases": given["phrases"][:0],
+        "drawn": given["drawn"][:0], "phrases": given["phrases"][:0], "truth": given["truth"][:0, :0],
     }  # fmt: skip
-    found = aligner(weights={"contrast": 1.0, "region": 1.0, "distil": 0.1})(**none)
-    assert float(found["loss_region"].detach()) == 0
+    found = aligner(weights={"contrast": 1.0, "region": 1.0, "roi": 1.0, "distil": 0.1})(**none)
+    assert float(found["loss_region"].detach()) == float(found["loss_roi"].detach()) == 0
     sum(found.values()).backward()
 
 
@@ -196,17 +197,39 @@ def test_the_scale_stays_within_its_bounds(scenes: Path) -> None:
 def test_shuffled_captions_are_those_of_other_views(scenes: Path) -> None:
     plain = AlignmentViews(str(scenes), 32, pixels=(40, 120))
     mixed = AlignmentViews(str(scenes), 32, pixels=(40, 120), shuffled=True)
-    same = [plain[k]["view"].text == mixed[k]["view"].text for k in range(30)]
+    same = [plain[k].text == mixed[k].text for k in range(30)]
     assert sum(same) < 6
     for k in range(30):
-        view = mixed[k]["view"]
-        np.testing.assert_array_equal(view.image, plain[k]["view"].image)
-        assert len(view.crops) == len(view.boxes) == len(view.phrases) == len(mixed[k]["category"])
+        view = mixed[k]
+        np.testing.assert_array_equal(view.image, plain[k].image)
+        assert len(view.crops) == len(view.boxes) == len(view.phrases) == len(view.regions)
 
 
-def test_random_crops_have_no_category(scenes: Path) -> None:
+def test_texts_are_encoded_as_by_the_stock_tower(scenes: Path) -> None:
+    model, given = aligner().eval(), batch(scenes)
+    with torch.no_grad():
+        for texts in (given["texts"], given["phrases"], given["phrases"][:0]):
+            torch.testing.assert_close(model.encode_text(texts), model.text(texts), rtol=1e-4, atol=1e-5)
+
+
+def test_boxes_are_named_without_crops(scenes: Path) -> None:
+    """The loss of RoI vectors needs no picture of a box, and reaches the image tower by the tokens of the view."""
+    given = batch(scenes)
+    none = {**given, "crops": given["crops"][:0], "drawn": given["drawn"][:0]}
+    model = aligner(weights={"roi": 1.0, "contrast": 0.0})
+    with torch.no_grad():
+        _, tokens = model.dense(given["views"])
+        pooled = roi_vectors(tokens, given["boxes"], given["owner"])
+        wanted = region_contrast(pooled, model.text(given["phrases"]), given["truth"], model.logit_scale.exp())
+    found = model(**none)["loss_roi"]
+    torch.testing.assert_close(found.detach(), wanted, rtol=1e-4, atol=1e-5)
+    found.backward()
+    assert model.dense.visual.conv1.weight.grad.abs().sum() > 0
+
+
+def test_random_crops_are_named_by_nothing(scenes: Path) -> None:
     given = batch(scenes, "random")
-    assert (given["category"] == UNNAMED).all()
+    assert not given["truth"].any()
     assert len(given["crops"]) == len(given["phrases"]) == 12
     assert given["owner"].tolist() == [k // 2 for k in range(12)]
 

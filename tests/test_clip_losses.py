@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gridscribe.errors import UsageError
-from gridscribe.models.clip.losses import UNNAMED, distillation, global_contrast, region_contrast, roi_vectors
+from gridscribe.models.clip.losses import distillation, global_contrast, region_contrast, roi_vectors
 
 
 def vectors(rng: np.random.Generator, count: int, dim: int = 6) -> np.ndarray:
@@ -46,25 +46,43 @@ def test_global_contrast(count: int, seed: int, scale: float) -> None:
 
 
 @settings(max_examples=60, deadline=None)
-@given(category=st.lists(st.integers(-1, 3), min_size=1, max_size=10), seed=st.integers(0, 2**32 - 1))
-def test_region_contrast(category: list[int], seed: int) -> None:
+@given(regions=st.integers(1, 8), texts=st.integers(1, 8), seed=st.integers(0, 2**32 - 1), share=st.floats(0, 1))
+def test_region_contrast(regions: int, texts: int, seed: int, share: float) -> None:
     rng = np.random.default_rng(seed)
-    region, text = vectors(rng, len(category)), vectors(rng, len(category))
-    known = [k for k, one in enumerate(category) if one != UNNAMED]
+    region, text, truth = vectors(rng, regions), vectors(rng, texts), rng.random((regions, texts)) < share
+    named = [i for i in range(regions) if any(truth[i])]
+    true = [j for j in range(texts) if any(truth[:, j])]
+    cosines = [[7 * cosine(region[i], text[j]) for j in range(texts)] for i in range(regions)]
+    of_regions = [
+        soft_cross_entropy([cosines[i][j] for j in true], [truth[i, j] / sum(truth[i]) for j in true]) for i in named
+    ]
+    of_texts = [
+        soft_cross_entropy([cosines[i][j] for i in named], [truth[i, j] / sum(truth[:, j]) for i in named])
+        for j in true
+    ]
+    slow = (np.mean(of_regions) + np.mean(of_texts)) / 2 if named else 0.0
+    found = region_contrast(*tensors(region, text, truth), torch.tensor(7.0))
+    assert float(found) == pytest.approx(slow, rel=1e-4, abs=1e-5)
+
+
+def test_texts_of_categories_make_the_loss_of_farslip() -> None:
+    """As released: text k is of the category of region k, targets are spread over equal categories, the same both ways."""
+    rng, category = np.random.default_rng(6), [0, 1, 0, 2, 2, 2]
+    region, text = vectors(rng, 6), vectors(rng, 6)
     slow = 0.0
-    for k in known:
-        right = [1.0 / sum(category[i] == category[k] for i in known) * (category[j] == category[k]) for j in known]
-        slow += soft_cross_entropy([7 * cosine(region[k], text[j]) for j in known], right)
-        slow += soft_cross_entropy([7 * cosine(region[j], text[k]) for j in known], right)
-    found = region_contrast(*tensors(region, text), torch.tensor(category), torch.tensor(7.0))
-    assert float(found) == pytest.approx(slow / (2 * max(len(known), 1)), rel=1e-4, abs=1e-5)
+    for k in range(6):
+        right = [(category[j] == category[k]) / category.count(category[k]) for j in range(6)]
+        slow += soft_cross_entropy([7 * cosine(region[k], text[j]) for j in range(6)], right)
+        slow += soft_cross_entropy([7 * cosine(region[j], text[k]) for j in range(6)], right)
+    same = np.equal.outer(category, category)
+    assert float(region_contrast(*tensors(region, text, same), torch.tensor(7.0))) == pytest.approx(slow / 12, rel=1e-4)
 
 
 def test_one_positive_each_makes_both_contrasts_equal() -> None:
     region, text = tensors(*(vectors(np.random.default_rng(k), 7) for k in (1, 2)))
     scale = torch.tensor(20.0)
     torch.testing.assert_close(
-        region_contrast(region, text, torch.arange(7), scale), global_contrast(region, text, scale)
+        region_contrast(region, text, torch.eye(7, dtype=torch.bool), scale), global_contrast(region, text, scale)
     )
 
 
@@ -141,7 +159,7 @@ def test_nothing_to_learn_from_is_zero_and_harmless() -> None:
     none = torch.randn(0, 4, requires_grad=True)
     distillation(none, none).backward()
     region = torch.randn(3, 4, requires_grad=True)
-    loss = region_contrast(region, torch.randn(3, 4), torch.full((3,), UNNAMED), torch.tensor(1.0))
+    loss = region_contrast(region, torch.randn(3, 4), torch.zeros(3, 3, dtype=torch.bool), torch.tensor(1.0))
     loss.backward()
     assert float(loss.detach()) == 0
     assert not region.grad.any()  # type: ignore[union-attr]
@@ -150,7 +168,8 @@ def test_nothing_to_learn_from_is_zero_and_harmless() -> None:
 def test_unequal_numbers_are_refused() -> None:
     with pytest.raises(UsageError, match=r"images are \(2, 4\), texts \(3, 4\)"):
         global_contrast(torch.randn(2, 4), torch.randn(3, 4), torch.tensor(1.0))
-    with pytest.raises(UsageError, match="categories"):
-        region_contrast(torch.randn(2, 4), torch.randn(2, 4), torch.zeros(3, dtype=torch.long), torch.tensor(1.0))
+    for text, truth in ((torch.randn(3, 4), torch.ones(2, 2)), (torch.randn(2, 5), torch.ones(2, 2))):
+        with pytest.raises(UsageError, match="a truth for each pair"):
+            region_contrast(torch.randn(2, 4), text, truth.bool(), torch.tensor(1.0))
     with pytest.raises(UsageError, match="teachers"):
         distillation(torch.randn(2, 4), torch.randn(1, 4))

@@ -16,10 +16,11 @@ from gridscribe.errors import UsageError
 from gridscribe.models.clip.architecture import check_config
 from gridscribe.models.clip.dense import DenseTower
 from gridscribe.models.clip.losses import distillation, global_contrast, region_contrast, roi_vectors
-from gridscribe.models.clip.towers import new_image_tower, new_text_tower
+from gridscribe.models.clip.towers import encode_tokens, new_image_tower, new_text_tower
 
 Teacher = Literal["active", "ema", "frozen"]
 Target = Literal["patches", "cls", "both"]
+LOSSES = {"contrast", "region", "roi", "distil"}
 LARGEST_SCALE = math.log(100)
 ABOVE_CHANCE = 0.9
 """Distillation begins when the contrast, in the mean over some 20 steps, is below this share of what guessing gives."""
@@ -30,8 +31,10 @@ class Aligner(BaseModel):
     """The towers of one package and their losses, each with its weight:
 
     - `contrast`: whole views against their captions;
-    - `region`: class vectors of crops against the phrases of their categories, with several right answers (stage 2; there a
-      phrase is "a satellite image of {category}", here whatever the data calls the object);
+    - `region`: class vectors of crops against phrases, with several right answers (stage 2; there a phrase is "a satellite image
+      of {category}", here something the data says of the object, and every phrase of the batch that is true of it is right);
+    - `roi`: the same with the mean token of each box in the view's tokens in place of the class vector of its crop, which costs
+      no crop (FarSLIP's `--local-itc-align roi`);
     - `distil`: the mean token of each crop's box in the view's tokens against the crop, encoded on its own (stage 1): the mean of
       its tokens (`target="patches"`, FarSLIP), its class vector (`cls`, CLIPSelf), or the mean of both losses (`both`).
 
@@ -58,9 +61,9 @@ class Aligner(BaseModel):
         for value, allowed, name in ((teacher, get_args(Teacher), "teacher"), (target, get_args(Target), "target")):
             if value not in allowed:
                 raise UsageError(f"{name}={value!r}: must be one of {', '.join(allowed)}")
-        if not weights or set(weights) - {"contrast", "region", "distil"} or min(weights.values()) < 0:
-            raise UsageError(f"weights={dict(weights)}: 0 or more for each of contrast, region and distil are needed")
-        if teacher == "frozen" and (weights.get("contrast") or weights.get("region")):
+        if not weights or set(weights) - LOSSES or min(weights.values()) < 0:
+            raise UsageError(f"weights={dict(weights)}: 0 or more for some of {', '.join(sorted(LOSSES))} are needed")
+        if teacher == "frozen" and any(weights.get(name) for name in LOSSES - {"distil"}):
             raise UsageError("teacher='frozen' allows no contrast beside it; choose 'active' or 'ema'")
         if self.architecture["quick_gelu"] is None:
             raise UsageError("alignment config: architecture.quick_gelu must be true or false")
@@ -83,15 +86,19 @@ class Aligner(BaseModel):
         self,
         views: Tensor,
         texts: Tensor,
-        crops: Tensor,
         boxes: Tensor,
         owner: Tensor,
-        category: Tensor,
         phrases: Tensor,
+        truth: Tensor,
+        crops: Tensor,
+        drawn: Tensor,
         mode: str = "loss",
     ) -> dict[str, Tensor]:
-        """Losses of a batch: views [B, 3, S, S] in 0..255, texts int64 [B, T]; crops [N, 3, S, S], their boxes [N, 4] in views
-        (0..1), the view of each [N], its category [N] (-1: none) and phrase, int64 [N, T].
+        """Losses of a batch.
+
+        Views [B, 3, S, S] in 0..255 and their captions, int64 [B, T]; boxes [N, 4] in views (0..1), the view of each [N], a phrase
+        of each, int64 [N, T], and which phrases are true of which boxes, bool [N, N]; crops [R, 3, S, S] in 0..255 and the box
+        that each shows [R].
         """
         if mode != "loss":
             raise UsageError(f"mode={mode!r}: an Aligner is for training; package it to use it")
@@ -99,17 +106,29 @@ class Aligner(BaseModel):
             self.logit_scale.clamp_(0, LARGEST_SCALE)
         scale = self.logit_scale.exp()
         cls, tokens = self.dense(views)
-        losses = {"loss_contrast": self._weight("contrast") * global_contrast(cls, self.text(texts), scale)}
+        losses = {"loss_contrast": self._weight("contrast") * global_contrast(cls, self.encode_text(texts), scale)}
         self._follow(losses["loss_contrast"].detach(), len(views))
+        said = self.encode_text(phrases) if self._weight("region") or self._weight("roi") else phrases
         crop_cls, crop_tokens = self._crops(crops)
+        pooled = tokens
+        if self._weight("roi") or (self._weight("distil") and bool(self.distilling)):
+            pooled = roi_vectors(tokens, boxes, owner)
+        if self._weight("roi"):
+            losses["loss_roi"] = self._weight("roi") * region_contrast(pooled, said, truth, scale)
         if self._weight("region"):
-            own = region_contrast(crop_cls, self.text(phrases), category, scale) if len(crops) else cls.sum() * 0.0
+            own = cls.sum() * 0.0
+            if len(crops):
+                own = region_contrast(crop_cls, said[drawn], truth[drawn][:, drawn], scale)
             losses["loss_region"] = self._weight("region") * own
         if self._weight("distil") and bool(self.distilling):
-            losses["loss_distil"] = self._weight("distil") * self._distil(
-                tokens, crops, boxes, owner, crop_cls, crop_tokens
-            )
+            losses["loss_distil"] = self._weight("distil") * self._distil(pooled[drawn], crops, crop_cls, crop_tokens)
         return losses
+
+    def encode_text(self, texts: Tensor) -> Tensor:
+        """Text vectors [B, D] of int64 [B, T], each text encoded once and no further than the longest reaches."""
+        once, where = torch.unique(texts, dim=0, return_inverse=True)
+        length = int((once != 0).sum(dim=1).max()) if len(once) else 1
+        return encode_tokens(self.text, once[:, :length])[where]
 
     def _weight(self, name: str) -> float:
         return float(self.weights.get(name, 0.0))
@@ -121,15 +140,12 @@ class Aligner(BaseModel):
             return cast("tuple[Tensor, Tensor]", self.dense(crops))
         return crops.new_empty(0, 0), crops.new_empty(0, 0, 0, 0)
 
-    def _distil(
-        self, tokens: Tensor, crops: Tensor, boxes: Tensor, owner: Tensor, crop_cls: Tensor, crop_tokens: Tensor
-    ) -> Tensor:
+    def _distil(self, region: Tensor, crops: Tensor, crop_cls: Tensor, crop_tokens: Tensor) -> Tensor:
         if not len(crops):
-            return tokens.sum() * 0.0
+            return region.sum() * 0.0
         if self.guide is not None:
             with torch.no_grad():
                 crop_cls, crop_tokens = self.guide(crops)
-        region = roi_vectors(tokens, boxes, owner)
         patches, whole = crop_tokens.mean(dim=(1, 2)), crop_cls
         if self.target == "both":
             return (distillation(region, patches) + distillation(region, whole)) / 2

@@ -12,9 +12,6 @@ from torch import Tensor
 
 from gridscribe.errors import UsageError
 
-UNNAMED = -1
-"""Category of a region that has none."""
-
 
 def global_contrast(image: Tensor, text: Tensor, logit_scale: Tensor) -> Tensor:
     """CLIP's symmetric loss (Radford et al. 2021, figure 3): image [B, D] and text [B, D], row i of one belonging to row i.
@@ -28,26 +25,26 @@ def global_contrast(image: Tensor, text: Tensor, logit_scale: Tensor) -> Tensor:
     return (F.cross_entropy(logits, target) + F.cross_entropy(logits.T, target)) / 2
 
 
-def region_contrast(region: Tensor, text: Tensor, category: Tensor, logit_scale: Tensor) -> Tensor:
-    """Multi-positive contrast of regions [N, D] with the texts of their categories [N, D] (FarSLIP, stage 2).
+def region_contrast(region: Tensor, text: Tensor, truth: Tensor, logit_scale: Tensor) -> Tensor:
+    """Multi-positive contrast of regions [N, D] with texts [M, D] (FarSLIP, stage 2).
 
-    Every text of a region's `category`, int64 [N], is a right answer for it: targets are spread evenly over them, in both
-    directions, and the two soft cross entropies averaged. Regions of category `UNNAMED` are left out; 0, with a gradient of
-    0, where none is left.
+    `truth`, bool [N, M], says which texts are true of which regions. Targets are spread evenly over all that is true, in both
+    directions, and the two soft cross entropies averaged. Regions that nothing is true of, and texts that are true of nothing,
+    are left out; 0, with a gradient of 0, where none is left. FarSLIP's own texts name a category and no more, and are true
+    of every region of it.
     """
-    if region.shape != text.shape or category.shape != region.shape[:1]:
+    if region.shape[1:] != text.shape[1:] or truth.shape != (len(region), len(text)):
         raise UsageError(
-            f"regions are {tuple(region.shape)}, texts {tuple(text.shape)}, categories {tuple(category.shape)}: "
-            "as many of each are needed"
+            f"regions are {tuple(region.shape)}, texts {tuple(text.shape)}, truth {tuple(truth.shape)}: vectors of one "
+            "length, and a truth for each pair, are needed"
         )
-    known = category != UNNAMED
-    if not known.any():
+    if not truth.any():
         return (region.sum() + text.sum()) * 0.0
-    region, text, category = region[known], text[known], category[known]
-    logits = _cosines(region, text) * logit_scale
-    same = (category[:, None] == category[None]).to(logits.dtype)
-    target = same / same.sum(dim=1, keepdim=True)  # symmetric, so that it serves both directions
-    return (F.cross_entropy(logits, target) + F.cross_entropy(logits.T, target)) / 2
+    named, true = truth.any(dim=1), truth.any(dim=0)
+    logits = _cosines(region[named], text[true]) * logit_scale
+    right = truth[named][:, true].to(logits.dtype)
+    of_region = F.cross_entropy(logits, right / right.sum(dim=1, keepdim=True))
+    return (of_region + F.cross_entropy(logits.T, (right / right.sum(dim=0)).T)) / 2
 
 
 def roi_vectors(tokens: Tensor, boxes: Tensor, image: Tensor) -> Tensor:

@@ -57,6 +57,8 @@ class TextEncoder:
     def _encode(self, phrase: str, templates: tuple[str, ...]) -> Float32:
         import torch
 
+        from gridscribe.models.clip.towers import encode_tokens
+
         if not phrase.strip():
             raise QueryError(f"phrase {phrase!r} is empty")
         rows = [self._tokens(template.replace("{}", phrase), phrase) for template in templates]
@@ -64,12 +66,8 @@ class TextEncoder:
         tokens = torch.zeros(len(rows), length, dtype=torch.long)
         for k, row in enumerate(rows):
             tokens[k, : len(row)] = torch.tensor(row)
-        tower = self._tower
         with torch.inference_mode():
-            hidden, mask = tower._embeds(tokens)
-            hidden = tower.ln_final(tower.transformer(hidden, attn_mask=mask[:length, :length]))
-            ends = hidden[torch.arange(len(rows)), tokens.argmax(dim=1)]  # the end of text is the largest token
-            each = torch.nn.functional.normalize(ends @ tower.text_projection, dim=-1)
+            each = torch.nn.functional.normalize(encode_tokens(self._tower, tokens), dim=-1)
             mean = torch.nn.functional.normalize(each.mean(dim=0), dim=-1)
         result: Float32 = mean.numpy().copy()
         result.flags.writeable = False

@@ -11,7 +11,7 @@ from gridscribe.models.weights import check_fit, fill, read_weights
 
 if TYPE_CHECKING:
     from open_clip.transformer import TextTransformer, VisionTransformer
-    from torch import nn
+    from torch import Tensor, nn
 
 
 def build_image_tower(package: AlignmentPackage, *, quick_gelu: bool | None = None) -> VisionTransformer:
@@ -41,6 +41,19 @@ def build_text_tower(package: AlignmentPackage, *, quick_gelu: bool | None = Non
         "attn_mask", tower.build_causal_mask(), persistent=False
     )  # computed, so not among the weights
     return tower
+
+
+def encode_tokens(tower: TextTransformer, tokens: Tensor) -> Tensor:
+    """Text vectors [B, D], not normalised, of int64 [B, T] with T up to the context, as the stock forward has them of all of it.
+
+    Attention is causal and a text's vector is that of its end, so what follows the end (padding) changes nothing and can be left
+    out; the stock forward would not have it, for its mask is always that of the whole context.
+    """
+    from torch.func import functional_call
+
+    length = tokens.shape[1]
+    found: Tensor = functional_call(tower, {"attn_mask": tower.attn_mask[:length, :length]}, (tokens,))
+    return found
 
 
 def new_image_tower(architecture: Mapping[str, Any]) -> VisionTransformer:
@@ -84,7 +97,7 @@ def _architecture(package: AlignmentPackage, quick_gelu: bool | None) -> Mapping
 
 def _activation(architecture: Mapping[str, Any]) -> type[nn.Module]:
     from open_clip.transformer import QuickGELU
-    from torch import nn
+    from torch import Tensor, nn
 
     chosen: type[nn.Module] = QuickGELU if architecture["quick_gelu"] else nn.GELU
     return chosen

@@ -1,6 +1,7 @@
 """Does distillation from patches help, as FarSLIP says? Its target is changed and nothing else, over several seeds, in one table.
 
-    python -m gridscribe.pipelines.alignment.ablation --data TRAIN --held-out HELD --output DIR [--seeds 3] [--steps 3000]
+    python -m gridscribe.pipelines.alignment.ablation --data TRAIN --held-out HELD --output DIR [--seeds 3] [--steps 3000] \
+        [--pretrained PACKAGE]
 
 Arms: `patches` (the mean token of a crop, FarSLIP), `cls` (its class vector, CLIPSelf), `none` (no distillation), and on request
 `shuffled`: as `patches`, with the captions of other views, from which nothing can be learnt. Every run is a process of its own
@@ -60,6 +61,8 @@ class Budget:
     held_out: str
     steps: int
     threads: int
+    pretrained: str | None = None
+    """Package that every run begins with; None: random weights, other ones for each seed."""
     options: dict[str, Any] = field(default_factory=dict)
     """Changes to the training config."""
     engine: str = "auto"
@@ -111,6 +114,7 @@ def run_one(run: Run, work_dir: Path) -> dict[str, Any]:
             CONFIG,
             work_dir,
             data=Path(budget.data),
+            pretrained=budget.pretrained,
             threads=budget.threads,
             steps=budget.steps,
             seed=run.seed,
@@ -120,10 +124,11 @@ def run_one(run: Run, work_dir: Path) -> dict[str, Any]:
     how = Examination(
         Path(budget.held_out), Path(budget.data), concepts_path("gamus"), engine=budget.engine, baselines=False
     )
+    shared = {name: value for name, value in asdict(budget).items() if name not in ("data", "held_out")}
     return {
         "arm": run.arm,
         "seed": run.seed,
-        "budget": {name: value for name, value in asdict(budget).items() if name not in ("data", "held_out")},
+        "budget": {**shared, "pretrained": package.source["training"]["initial_weights"]},
         "seconds": round(seconds, 1),
         "training": package.source["training"],
         "scores": evaluate_alignment(package, how).to_json(),
@@ -215,6 +220,7 @@ def main() -> None:
     parser.add_argument("--arms", nargs="+", default=list(USUAL), choices=list(ARMS))
     parser.add_argument("--seeds", type=int, default=3, help="seeds 0..N-1 of each arm")
     parser.add_argument("--steps", type=int, default=3000)
+    parser.add_argument("--pretrained", help="alignment package that every run begins with (default: random weights)")
     parser.add_argument("--threads", type=int, default=1, help="CPU threads of each run")
     parser.add_argument("--jobs", type=int, default=1, help="runs side by side")
     parser.add_argument(
@@ -226,7 +232,9 @@ def main() -> None:
         help="changes to configs/alignment/stage1",
     )
     given = parser.parse_args()
-    budget = Budget(str(given.data), str(given.held_out), given.steps, given.threads, dict(given.cfg_options))
+    budget = Budget(
+        str(given.data), str(given.held_out), given.steps, given.threads, given.pretrained, dict(given.cfg_options)
+    )
     try:
         text = series(given.arms, given.seeds, budget, given.output, given.jobs, reporter())
     except GridscribeError as error:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -10,15 +11,16 @@ from typing import Any
 import numpy as np
 import torch
 from mmengine.registry import DATASETS, FUNCTIONS
+from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import Dataset
 
 from gridscribe.errors import UsageError
-from gridscribe.models.clip.losses import UNNAMED
 from gridscribe.pipelines.alignment.annotated import AnnotatedImage
 from gridscribe.pipelines.alignment.mgrs import read_mgrs
 from gridscribe.pipelines.alignment.scene_objects import read_scenes
 from gridscribe.pipelines.alignment.views import View, Views
+from gridscribe.pipelines.alignment.wording import true_of
 
 MGRS_LISTING, MGRS_IMAGES = "text_info.json", "global_imgs"
 READERS: dict[str, Callable[[Path], list[AnnotatedImage]]] = {
@@ -30,7 +32,7 @@ READERS: dict[str, Callable[[Path], list[AnnotatedImage]]] = {
 
 @DATASETS.register_module()
 class AlignmentViews(Dataset):
-    """`Views` of the images that a reader finds in `data_root`. Item i is a dict: `view` (a `View`) and `category`, int64 [K]."""
+    """`Views` of the images that a reader finds in `data_root`."""
 
     def __init__(
         self, data_root: str, side: int, kind: str = "scenes", seed: int = 0, *, shuffled: bool = False, **views: Any
@@ -43,46 +45,59 @@ class AlignmentViews(Dataset):
         self.found = READERS[kind](Path(data_root))
         self.views = Views(self.found, side, seed=seed, **views)
         self.kind, self.shuffled, self.seed = kind, shuffled, seed
-        self._numbers = {name: number for number, name in enumerate(self.views.categories)}
 
     def __len__(self) -> int:
         return len(self.views)
 
-    def __getitem__(self, index: int) -> dict[str, Any]:
+    def __getitem__(self, index: int) -> View:
         view = self.views[index]
-        named = self._misnamed(view, index) if self.shuffled else view
-        return {
-            "view": named,
-            "category": np.array([self._numbers[name] for name in named.categories] or [UNNAMED] * len(named.crops)),
-        }
+        return self._misnamed(view, index) if self.shuffled else view
 
     def _misnamed(self, view: View, index: int) -> View:
         """The pixels of `view` with the words of another."""
         rng = np.random.default_rng((self.seed, index, 1))
         other = self.views[int(rng.integers(len(self.views)))]
-        count = min(len(view.phrases), len(other.phrases))
-        kept = slice(0, count if view.phrases else len(view.crops))
+        if not view.regions:
+            return replace(view, text=other.text)
+        count = min(len(view.regions), len(other.regions))
         return View(
-            view.image, other.text, view.crops[kept], view.boxes[kept], other.categories[:count], other.phrases[:count]
+            view.image, other.text, view.crops[:count], view.boxes[:count], other.regions[:count], other.phrases[:count]
         )
 
 
 @FUNCTIONS.register_module()
-def collate_views(items: Sequence[dict[str, Any]], context: int) -> dict[str, Tensor]:
-    """Items of `AlignmentViews` as the arguments of `Aligner.forward`. Longer texts than `context` tokens are cut."""
+def collate_views(views: Sequence[View], context: int) -> dict[str, Tensor]:
+    """Views as the arguments of `Aligner.forward`. Longer texts than `context` tokens are cut."""
     tokenize = tokenizer(context)
-    views: list[View] = [item["view"] for item in items]
-    count = [len(view.crops) for view in views]
+    count = [len(view.boxes) for view in views]
+    first = np.concatenate([[0], np.cumsum(count)[:-1]])  # row of a view's first box
+    drawn = [start + k for start, view in zip(first, views, strict=True) for k in range(len(view.crops))]
     phrases = [phrase for view, n in zip(views, count, strict=True) for phrase in view.phrases or [""] * n]
     return {
         "views": torch.from_numpy(np.stack([view.image for view in views])),
         "texts": tokenize([view.text for view in views]),
-        "crops": torch.from_numpy(np.concatenate([view.crops for view in views])),
         "boxes": torch.from_numpy(np.concatenate([view.boxes for view in views])),
         "owner": torch.from_numpy(np.repeat(np.arange(len(views)), count)),
-        "category": torch.from_numpy(np.concatenate([item["category"] for item in items]).astype(np.int64)),
         "phrases": tokenize(phrases) if phrases else torch.empty(0, context, dtype=torch.long),
+        "truth": torch.from_numpy(truth(views)),
+        "crops": torch.from_numpy(np.concatenate([view.crops for view in views])),
+        "drawn": torch.tensor(drawn, dtype=torch.long),
     }
+
+
+def truth(views: Sequence[View]) -> NDArray[np.bool_]:
+    """Which phrases are true of which boxes of all `views`, bool [N, N]; none is true of a random box."""
+    regions = [region for view in views for region in view.regions or [None] * len(view.boxes)]
+    phrases = [phrase for view in views for phrase in view.phrases or [""] * len(view.boxes)]
+    found = np.zeros((len(regions), len(phrases)), np.bool_)
+    columns: dict[str, list[int]] = {}
+    for column, phrase in enumerate(phrases):
+        columns.setdefault(phrase, []).append(column)
+    for row, region in enumerate(regions):
+        if region is not None:
+            for phrase in true_of(region.caption, region.category) & columns.keys():
+                found[row, columns[phrase]] = True
+    return found
 
 
 @cache

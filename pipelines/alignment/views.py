@@ -42,13 +42,13 @@ class View:
     """[3, S, S]."""
     text: str
     crops: Float32
-    """[K, 3, S, S]."""
+    """[R, 3, S, S]: the first R of the K boxes, as pictures."""
     boxes: Float32
-    """[K, 4]: left, top, right, bottom of the crops in the view, 0..1."""
-    categories: tuple[str, ...]
-    """Of the crops; empty where they are random."""
+    """[K, 4]: left, top, right, bottom in the view, 0..1."""
+    regions: tuple[AnnotatedRegion, ...]
+    """What is in the K boxes; empty where they are random."""
     phrases: tuple[str, ...]
-    """Of the crops; as `categories`."""
+    """Something that is true of each; as `regions`."""
 
 
 class Views:
@@ -56,8 +56,8 @@ class Views:
 
     An image with a caption is seen nearly whole. Of one without, a part around one of its objects is seen, half of the time
     around one of a category drawn evenly from all, and the caption names some of what is in view. `crops` says where the K
-    crops of a view are: `objects` around up to K of its objects (fewer where it has fewer), `random` as FarSLIP's first stage
-    has them (0.3 to 0.7 of the view, sides 3:4 to 4:3).
+    boxes of a view are: `objects` around up to K of its objects (fewer where it has fewer), `random` as FarSLIP's first stage
+    has them (0.3 to 0.7 of the view, sides 3:4 to 4:3). The first R of them come as pictures too.
     """
 
     def __init__(
@@ -68,21 +68,24 @@ class Views:
         seed: int = 0,
         crops: Crops = "objects",
         count: int = 4,
+        drawn: int | None = None,
         pixels: tuple[int, int] = (96, 288),
         length: int = 1 << 20,
         plain: bool = False,
     ) -> None:
-        """`side`: S of a sample; `pixels`: the shortest and longest side of a view of an image without caption; `plain`: pixels
-        as they are, for examination: neither turned nor in another light.
+        """`side`: S of a sample; `count`: K; `drawn`: R, None for K; `pixels`: the shortest and longest side of a view of an
+        image without caption; `plain`: pixels as they are, for examination: neither turned nor in another light.
         """
         if crops not in get_args(Crops):
             raise UsageError(f"crops={crops!r}: must be one of {', '.join(get_args(Crops))}")
         if not 1 <= pixels[0] <= pixels[1] or count < 0 or side < 1:
             raise UsageError(f"side={side}, count={count}, pixels={pixels}: positive, and pixels in order, are needed")
+        if drawn is not None and not 0 <= drawn <= count:
+            raise UsageError(f"drawn={drawn}: must lie in 0..count ({count}); None draws every crop")
         if not images or not any(image.regions or image.caption for image in images):
             raise InputError("no image has a caption or an object: nothing can be learnt from them")
         self.images, self.side, self.seed, self.crops, self.count = list(images), side, seed, crops, count
-        self.pixels, self.length, self.plain = pixels, length, plain
+        self.drawn, self.pixels, self.length, self.plain = count if drawn is None else drawn, pixels, length, plain
         self.categories = sorted({region.category for image in images for region in image.regions})
         self._holders = {
             name: [k for k, image in enumerate(images) if any(r.category == name for r in image.regions)]
@@ -101,6 +104,7 @@ class Views:
         seen = in_view(image.regions, window, shape)
         text = image.caption if image.caption is not None else self._caption(seen, rng)
         boxes, named = self._crops(seen, window, rng)
+        phrases = tuple(said_of(region.caption, region.category, rng) for region in named)
         flip, turns, colour = bool(rng.integers(2)), int(rng.integers(4)), int(rng.integers(1 << 31))
         if self.plain:
             flip, turns = False, 0
@@ -114,15 +118,16 @@ class Views:
             turned = np.rot90(small, turns, axes=(1, 2))
             return np.ascontiguousarray(turned[..., ::-1] if flip else turned)
 
-        crops = [picture(box) for box in boxes]
+        whole = picture(window)
+        crops = [picture(box) for box in boxes[: self.drawn]]
         placed = np.array([_relative(box, window) for box in boxes], np.float32).reshape(-1, 4)
         return View(
-            picture(window),
+            whole,
             text,
             np.stack(crops) if crops else np.empty((0, 3, self.side, self.side), np.float32),
             _turned(placed, turns, flip=flip),
-            tuple(region.category for region in named),
-            tuple(said_of(region.caption, region.category, rng) for region in named),
+            tuple(named),
+            phrases,
         )
 
     def _choose(self, rng: Rng) -> tuple[AnnotatedImage, Window | None]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
+from functools import lru_cache
 from itertools import product
 
 import numpy as np
@@ -43,6 +44,8 @@ OTHER_WORDS: dict[str, tuple[str, ...]] = {
     "terracotta": ("red tiled",),
     "metal": ("sheet metal",),
 }
+SIZES = ("small ", "medium-sized ", "tall ")
+"""Words that a caption may begin with, and that leave it true when they are left out."""
 KEPT_BACK = 6
 SENTENCES = ("a satellite image of {}", "a satellite photo of {}", "an aerial view of {}", "{}")
 _UNCOUNTED = (
@@ -70,6 +73,15 @@ def wordings(phrase: str) -> list[str]:
             said = said.replace(word, other, 1)
         ways.append(said)
     return ways
+
+
+@lru_cache(maxsize=1 << 14)
+def true_of(caption: str | None, category: str) -> frozenset[str]:
+    """Every phrase that is true of an object: its category and its caption, this also without its size, in any wording."""
+    said = {category}
+    if caption is not None:
+        said |= {caption, *(caption.removeprefix(size) for size in SIZES)}
+    return frozenset(way for one in said for way in wordings(one))
 
 
 def kept_back(phrase: str, category: str) -> bool:

@@ -126,7 +126,7 @@ class _TableWriter:
             regions_schema(),
             compression="zstd",
             compression_level=3,
-            use_dictionary=["image", "class_name"],  # of the others no value comes twice
+            use_dictionary=["image", "class_name", "embedding.list.element"],  # of the others few values come twice
         )
         self._waiting = regions_schema().empty_table()
         self.rows = 0
