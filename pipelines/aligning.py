@@ -18,10 +18,9 @@ from gridscribe.models.clip.shared_encoder import SharedEncoder
 from gridscribe.pipelines.alignment_options import AlignmentOptions, Look, TokenOptions
 from gridscribe.pipelines.config import EngineOptions
 from gridscribe.pipelines.items import Part
+from gridscribe.pipelines.scale import ANY_GSD
 from gridscribe.pipelines.stages import Deadline
 from gridscribe.pipelines.tokens.embedding import PartEmbedder, PartTokens, TokenPlan
-
-ANY_GSD = (1e-9, 1e9)  # of a package that states none
 
 Float32 = NDArray[np.float32]
 

@@ -45,6 +45,22 @@ class TokenOptions:
 
 
 @dataclass(frozen=True, slots=True)
+class VocabularyOptions:
+    """Segmenting into classes that are only named, in place of a trained network; see `models.clip.open_vocabulary`."""
+
+    model: str = "align"
+    """A shipped alignment model's name, a folder, or a URI of an alignment package."""
+    classes: str = "gamus"
+    """A text file of classes with other words for them, or a shipped one's name."""
+    offsets: str | None = None
+    """The `offsets.json` of an evaluation of the same model and classes; None: all classes are as they come."""
+    variant: str = "segearth"
+    """What the encoder's last block does for dense tokens; see `models.clip.dense`."""
+    bias: float | None = None
+    """Share of the window's own cosine that is taken off each token's; None: that of SegEarth-OV."""
+
+
+@dataclass(frozen=True, slots=True)
 class AlignmentOptions:
     """How images and regions are embedded in the space of a text tower."""
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from gridscribe.errors import UsageError
 from gridscribe.ingest.images import InputOptions
-from gridscribe.pipelines.alignment_options import AlignmentOptions, TokenOptions
+from gridscribe.pipelines.alignment_options import AlignmentOptions, TokenOptions, VocabularyOptions
 from gridscribe.regions import CELL
 
 ITEM_GRAIN = 512  # item edges lie on multiples of this (the block size of the files written)
@@ -48,6 +48,8 @@ class RasterJob:
 
     model: str = "scenes"
     """A shipped model's name, a folder, or a URI of a model package."""
+    vocabulary: VocabularyOptions | None = None
+    """Classes that are only named; then `model` is not used."""
     inputs: InputOptions = field(default_factory=InputOptions)
     """How inputs are read; part of the product."""
     engine: EngineOptions = field(default_factory=EngineOptions)
@@ -103,10 +105,11 @@ _PARTS: dict[str, type] = {
     "inputs": InputOptions,
     "engine": EngineOptions,
     "regions": RegionOptions,
+    "vocabulary": VocabularyOptions,
     "alignment": AlignmentOptions,
     "tokens": TokenOptions,
 }
-_OPTIONAL = ("regions", "alignment", "tokens")
+_OPTIONAL = ("vocabulary", "regions", "alignment", "tokens")
 
 
 def raster_job(values: Mapping[str, Any], where: str = "job config") -> RasterJob:

@@ -12,12 +12,10 @@ from shapely.geometry.base import BaseGeometry
 from gridscribe import __version__
 from gridscribe.canonical import canonical_json, sha256
 from gridscribe.coverage import Coverage
-from gridscribe.errors import UsageError
 from gridscribe.ingest.discover import discover
 from gridscribe.ingest.images import Account, RasterImage
 from gridscribe.models.clip.concepts import ConceptBank
-from gridscribe.models.engines import EngineSpec, engine_environment, resolve_engine
-from gridscribe.models.package import ModelPackage, load_package
+from gridscribe.models.engines import engine_environment
 from gridscribe.pipelines.aligning import AlignmentSpec, resolve_alignment
 from gridscribe.pipelines.aoi import aoi_box
 from gridscribe.pipelines.config import RasterJob, as_settings
@@ -26,9 +24,9 @@ from gridscribe.pipelines.dropout import ENOUGH_DROPPED
 from gridscribe.pipelines.items import Item
 from gridscribe.pipelines.lattice import Lattice
 from gridscribe.pipelines.raster import PipelineSpec
-from gridscribe.pipelines.reading import WindowPlan
 from gridscribe.pipelines.region_items import RegionItem, region_items
 from gridscribe.pipelines.scale import work_grid
+from gridscribe.pipelines.segmentor import Segmentor, network_segmentor, word_segmentor
 from gridscribe.products import product_id
 from gridscribe.values import Window
 
@@ -44,9 +42,7 @@ class RasterPlan:
     product_json: dict[str, Any]
     inputs: tuple[str, ...]
     config: RasterJob
-    package: ModelPackage
-    engine: EngineSpec
-    windows: WindowPlan
+    segmentor: Segmentor
     images: tuple[RasterImage, ...]
     boxes: dict[str, Window]
     """The pixels asked for, by image id."""
@@ -63,14 +59,11 @@ class RasterPlan:
         return PipelineSpec(
             output=output,
             product=self.product,
-            model=self.package.uri,
-            model_digest=self.package.digest,
-            engine=self.engine,
-            windows=self.windows,
+            segmentor=self.segmentor,
             time_limit=self.config.time_limit,
             regions=self.config.regions,
             alignment=self.alignment,
-            environment=engine_environment(self.engine),
+            environment=engine_environment(self.segmentor.engine),
         )
 
     @property
@@ -87,11 +80,11 @@ class RasterPlan:
 
     def window_count(self, items: Sequence[Item]) -> int:
         """Windows that the engine will see for `items`, empty ones included."""
-        total = 0
+        total, windows = 0, self.segmentor.windows
         for item in items:
             for part in item.parts:
-                work = work_grid(part.image.grid, part.image.gsd, self.windows.gsd, strict=False)
-                lattice = Lattice(work.grid.height, work.grid.width, self.windows.window, self.windows.stride)
+                work = work_grid(part.image.grid, part.image.gsd, windows.gsd, strict=False)
+                lattice = Lattice(work.grid.height, work.grid.width, windows.window, windows.stride)
                 total += lattice.count(work.box(part.box))
         return total
 
@@ -108,28 +101,14 @@ def plan_raster(
     `progress` is told what is being looked at and the number of files seen so far. Raises `UsageError`, `ModelError` or
     `StoreError`; a bad input is no error but an account of the plan.
     """
-    package = load_package(config.model)
-    engine = resolve_engine(
-        config.engine.name,
-        package,
-        precision=config.engine.precision,
-        batch=config.engine.batch,
-        threads=config.engine.threads,
-        window=config.window,
-    )
-    stride = config.stride or (package.stride if config.window is None else config.window * 3 // 4)
-    if stride > engine.window:
-        raise UsageError(
-            f"stride={stride}: must not be larger than the window ({engine.window}): pixels would be left out"
-        )
-    windows = WindowPlan(engine.window, stride, package.gsd, config.strict_gsd)
+    segmentor = _segmentor(config)
     alignment, bank = _alignment(config)
-    found = discover(inputs, config.inputs, height_for=_height_for(package, config), progress=progress)
+    found = discover(inputs, config.inputs, height_for=_height_for(segmentor, config), progress=progress)
     boxes, outside = _boxes(found.images, area)
     images = tuple(image for image in found.images if image.image_id in boxes)
     accounts = (*found.accounts, *outside)
     items = tuple(cut(images, boxes, item_size=config.item_size, bundle_pixels=config.bundle_pixels))
-    product_json = _product(package, engine, windows, alignment, config)
+    product_json = _product(segmentor, alignment, config)
     product = product_id(product_json)
     job = sha256(
         canonical_json(
@@ -142,8 +121,7 @@ def plan_raster(
         )
     )[:16]
     return RasterPlan(
-        job, product, product_json, tuple(inputs), config, package, engine, windows, images, boxes,
-        alignment, bank, accounts, items,
+        job, product, product_json, tuple(inputs), config, segmentor, images, boxes, alignment, bank, accounts, items,
     )  # fmt: skip
 
 
@@ -163,14 +141,21 @@ def remaining(items: Sequence[Item], coverage: Coverage, failed: frozenset[str] 
     return left
 
 
-def _height_for(package: ModelPackage, config: RasterJob) -> str | None:
+def _segmentor(config: RasterJob) -> Segmentor:
+    how: dict[str, Any] = {"window": config.window, "stride": config.stride, "strict_gsd": config.strict_gsd}
+    if config.vocabulary is not None:
+        return word_segmentor(config.vocabulary, config.engine, **how)
+    return network_segmentor(config.model, config.engine, **how)
+
+
+def _height_for(segmentor: Segmentor, config: RasterJob) -> str | None:
     """Who needs height, for the failures of images without; None where nobody does."""
     if config.inputs.require_height:
         return "input option 'require_height' insists on it"
-    if "height" in package.optional_bands:
+    if not segmentor.needs_height:
         return None
     return (
-        f"model {package.name!r} needs it: its package names no optional_bands, as those do of models trained without height, "
+        f"model {segmentor.name!r} needs it: its package names no optional_bands, as those do of models trained without height, "
         f"or with drop_height of at least {ENOUGH_DROPPED}"
     )
 
@@ -182,26 +167,25 @@ def _alignment(config: RasterJob) -> tuple[AlignmentSpec | None, ConceptBank | N
 
 
 def _product(
-    package: ModelPackage,
-    engine: EngineSpec,
-    windows: WindowPlan,
+    segmentor: Segmentor,
     alignment: AlignmentSpec | None,
     config: RasterJob,
 ) -> dict[str, Any]:
-    segmentor = {"role": "segmentor", "name": package.name, "uri": package.uri, "digest": package.digest}
+    model, engine, windows = segmentor.model_json(), segmentor.engine, segmentor.windows
     return {
         "schema": OUTPUT_SCHEMA,
         "job": "raster",
-        "models": [segmentor] if alignment is None else [segmentor, alignment.model_json()],
+        "models": [model] if alignment is None else [model, alignment.model_json()],
         "settings": {
             **as_settings(config),
+            **({} if segmentor.settings is None else {"vocabulary": segmentor.settings}),
             **({} if alignment is None else {"alignment": alignment.settings()}),
             "window": windows.window,
             "stride": windows.stride,
             "gsd": list(windows.gsd),
         },
         "engine": engine.to_json(),
-        "classes": [{"id": c.id, "name": c.name, "color": list(c.color)} for c in package.classes],
+        "classes": [{"id": c.id, "name": c.name, "color": list(c.color)} for c in segmentor.classes],
         "versions": {"gridscribe": __version__, engine.name: version(engine.name)},
     }
 

@@ -15,18 +15,18 @@ from typing import Any
 
 from gridscribe import layout
 from gridscribe.commits import Commit, ObjectRecord, commit_item, put_objects
-from gridscribe.errors import InputError, ModelError
-from gridscribe.models.engines import EngineSpec, SharedEngine, open_engine
-from gridscribe.models.package import ModelPackage, load_package
+from gridscribe.errors import InputError
+from gridscribe.models.engines import SharedEngine
 from gridscribe.pipelines.aligning import Alignment, AlignmentSpec
 from gridscribe.pipelines.config import RegionOptions
 from gridscribe.pipelines.items import Item, Part
 from gridscribe.pipelines.predicted import predict_item
-from gridscribe.pipelines.reading import Broken, WindowPlan
+from gridscribe.pipelines.reading import Broken
 from gridscribe.pipelines.receipts import Receipt
 from gridscribe.pipelines.region_items import RegionItem, Work
 from gridscribe.pipelines.regions.stage import RegionStage
 from gridscribe.pipelines.rows import image_row
+from gridscribe.pipelines.segmentor import Segmentor
 from gridscribe.pipelines.stages import Deadline
 from gridscribe.pipelines.tokens.embedding import PartTokens
 from gridscribe.pipelines.tokens.objects import TOKEN_KEYS, token_objects
@@ -42,10 +42,7 @@ class PipelineSpec:
 
     output: str
     product: str
-    model: str
-    model_digest: str
-    engine: EngineSpec
-    windows: WindowPlan
+    segmentor: Segmentor
     time_limit: float
     regions: RegionOptions | None = None
     """None where no item of regions will come."""
@@ -64,13 +61,8 @@ class RasterPipeline:
         Raises `ModelError` if the model found is not the product's, `EngineError` if this process cannot give its engine.
         """
         self.spec = spec
-        self._package = load_package(spec.model)
-        if self._package.digest != spec.model_digest:
-            raise ModelError(
-                f"model {spec.model}: digest {self._package.digest[:16]} is not the product's {spec.model_digest[:16]}; "
-                "the package changed after the job was planned"
-            )
-        self._engine = SharedEngine(open_engine(spec.engine, self._package, cores=cores))
+        self._segmentor = spec.segmentor
+        self._engine = SharedEngine(self._segmentor.open(cores))
         self._engine.warm_up()
         self._alignment = None if spec.alignment is None else Alignment(spec.alignment, cores)
         self._store = open_store(spec.output)
@@ -79,13 +71,8 @@ class RasterPipeline:
         self._regions = (
             None
             if spec.regions is None
-            else RegionStage(self._store, spec.product, self._package.classes, spec.regions, self._alignment)
+            else RegionStage(self._store, spec.product, self._segmentor.classes, spec.regions, self._alignment)
         )
-
-    @property
-    def package(self) -> ModelPackage:
-        """The model package in use."""
-        return self._package
 
     def process(self, item: Work, deadline: Deadline) -> Receipt:
         """Work on `item` and commit it; returns a receipt. Items of regions: see `RegionStage.process`.
@@ -102,7 +89,7 @@ class RasterPipeline:
         scratch = Path(tempfile.mkdtemp(prefix="gridscribe-item-"))
         try:
             done, failed = predict_item(
-                item, self.spec.windows, self._engine, self._package, self.spec.product, scratch, deadline
+                item, self._segmentor.windows, self._engine, self._segmentor, self.spec.product, scratch, deadline
             )
             predicted = time.perf_counter()
             tokens: dict[str, PartTokens] = {}
@@ -149,7 +136,7 @@ class RasterPipeline:
             objects |= token_objects(product, item.id, stored, self._alignment.spec.token_plan)
         records = put_objects(self._store, objects)
         named = dict(zip(objects, (record.key for record in records), strict=True))
-        rows, images, classes = [], [], [0] * len(self._package.classes)
+        rows, images, classes = [], [], [0] * len(self._segmentor.classes)
         for files in parts:
             owner = None if files.part.whole else item.id
             image = files.part.image.image_id
@@ -166,7 +153,7 @@ class RasterPipeline:
             "windows": sum(files.windows for files in parts),
             "pixels": sum(files.part.box.area for files in parts),
             **({"tokens": sum(len(part.grid) for part in stored.values())} if stored else {}),
-            "class_pixels": {c.name: n for c, n in zip(self._package.classes, classes, strict=True)},
+            "class_pixels": {c.name: n for c, n in zip(self._segmentor.classes, classes, strict=True)},
         }
         all_records: tuple[ObjectRecord, ...] = (*records, *table)
         commit_item(self._store, Commit(product, item.id, all_records, tuple(images), statistics))

@@ -10,6 +10,8 @@ from numpy.typing import NDArray
 from gridscribe.errors import RefusedError
 from gridscribe.values import Grid, Window
 
+ANY_GSD = (1e-9, 1e9)
+"""The range of a model that states none, in metres."""
 TOLERANCE = 0.02  # a GSD this close to the model's range counts as inside: stated GSDs are rounded
 
 

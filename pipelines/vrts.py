@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import PurePosixPath
 
 from gridscribe import layout
 from gridscribe.commits import Commit
 from gridscribe.errors import AlreadyExistsError
-from gridscribe.models.package import ModelPackage
+from gridscribe.models.package import ClassInfo
 from gridscribe.pipelines.cog import KINDS, MASK
 from gridscribe.pipelines.vrt import write_vrt
 from gridscribe.store import Store
@@ -17,7 +17,7 @@ from gridscribe.values import Grid, Window
 
 
 def write_vrts(
-    store: Store, product: str, grids: dict[str, Grid], commits: Iterable[Commit], package: ModelPackage
+    store: Store, product: str, grids: dict[str, Grid], commits: Iterable[Commit], classes: Sequence[ClassInfo]
 ) -> int:
     """Write `<image>.vrt`, `<image>.confidence.vrt` and `<image>.height.vrt` of every image in `grids`; returns how many changed.
 
@@ -35,7 +35,7 @@ def write_vrts(
             key = layout.vrt_key(product, image, name)
             folder = PurePosixPath(key).parent
             paths = [(str(PurePosixPath(keys[name]).relative_to(folder)), box) for box, keys in boxes.items()]
-            data = write_vrt(kind, grids[image], paths, package.classes if kind is MASK else ())
+            data = write_vrt(kind, grids[image], paths, classes if kind is MASK else ())
             changed += _put_view(store, key, data)
     return changed
 

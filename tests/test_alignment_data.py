@@ -147,7 +147,7 @@ def test_boxes_without_pictures(scenes: Path) -> None:
         np.testing.assert_array_equal(many.image, few.image)
         np.testing.assert_array_equal(many.crops[:1], few.crops)
         assert len(few.crops) == min(1, len(few.boxes))
-    with pytest.raises(UsageError, match="drawn=5: must lie in 0..count \\(4\\)"):
+    with pytest.raises(UsageError, match=r"drawn=5: must lie in 0..count \(4\)"):
         Views(read_scenes(scenes), 32, count=4, drawn=5)
 
 

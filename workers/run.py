@@ -18,7 +18,7 @@ from gridscribe.commits import read_commits
 from gridscribe.coverage import coverage_of
 from gridscribe.errors import UsageError
 from gridscribe.manifest import inputs_schema, read_failures, write_failure, write_manifest, write_plan
-from gridscribe.models.engines import SharedEngine, open_engine
+from gridscribe.models.engines import SharedEngine
 from gridscribe.pipelines.aligning import checked_package
 from gridscribe.pipelines.aoi import read_aoi
 from gridscribe.pipelines.concept_bank import store_bank
@@ -201,7 +201,9 @@ def _executor(request: RunRequest, plan: RasterPlan) -> Executor:
         return LocalExecutor(spec, request.workers)
     from gridscribe.workers.ray import RayExecutor
 
-    return RayExecutor(spec, request.workers, request.address, num_gpus=1.0 if plan.engine.device == "cuda" else 0.0)
+    return RayExecutor(
+        spec, request.workers, request.address, num_gpus=1.0 if plan.segmentor.engine.device == "cuda" else 0.0
+    )
 
 
 def _record(standing: Standing, store: Store) -> bool:
@@ -212,7 +214,7 @@ def _record(standing: Standing, store: Store) -> bool:
         return False
     plan = standing.plan
     cut_up = standing.cut_up()
-    changed = write_vrts(store, plan.product, cut_up, standing.commits, plan.package) if cut_up else 0
+    changed = write_vrts(store, plan.product, cut_up, standing.commits, plan.segmentor.classes) if cut_up else 0
     details = {"finished": datetime.now(UTC).isoformat(timespec="seconds"), "product": plan.product}
     _, wrote = write_manifest(store, plan.job, pa.Table.from_pylist(standing.rows, inputs_schema()), details)
     if changed or wrote:
@@ -271,7 +273,7 @@ def dry_run_report(request: RunRequest, reporter: Reporter | None = None) -> dic
         "windows_left": windows,
         "megapixels": sum(item.pixels for item in plan.items) / MEGA,
         "bytes": sum(source.size or 0 for image in plan.images for source in image.sources),
-        "engine": plan.engine.to_json(),
+        "engine": plan.segmentor.engine.to_json(),
         "seconds_per_window": seconds,
         "hours": windows * seconds / 3600,
         "accounts": [account.to_json() for account in plan.accounts],
@@ -280,9 +282,9 @@ def dry_run_report(request: RunRequest, reporter: Reporter | None = None) -> dic
 
 def _seconds_per_window(plan: RasterPlan) -> float:
     """Measured on this machine, warm, with as many windows under way as a job has."""
-    window = np.zeros((BANDS, plan.engine.window, plan.engine.window), np.float32)
-    with SharedEngine(open_engine(plan.engine, plan.package)) as engine:
-        count = engine.depth * plan.engine.batch
+    window = np.zeros((BANDS, plan.segmentor.engine.window, plan.segmentor.engine.window), np.float32)
+    with SharedEngine(plan.segmentor.open()) as engine:
+        count = engine.depth * plan.segmentor.engine.batch
         engine.warm_up()
         started = time.perf_counter()
         for _ in engine.stream([window] * count):

@@ -96,9 +96,9 @@ class Aligner(BaseModel):
     ) -> dict[str, Tensor]:
         """Losses of a batch.
 
-        Views [B, 3, S, S] in 0..255 and their captions, int64 [B, T]; boxes [N, 4] in views (0..1), the view of each [N], a phrase
-        of each, int64 [N, T], and which phrases are true of which boxes, bool [N, N]; crops [R, 3, S, S] in 0..255 and the box
-        that each shows [R].
+        Views [B, 3, S, S] in 0..255 and their captions, int64 [B, T]; boxes [N, 4] in views (0..1), the view of each [N], a
+        phrase of each, int64 [N, T], and which phrases are true of which boxes, bool [N, N]; crops [R, 3, S, S] in 0..255 and
+        the box that each shows [R].
         """
         if mode != "loss":
             raise UsageError(f"mode={mode!r}: an Aligner is for training; package it to use it")

@@ -97,7 +97,7 @@ def _architecture(package: AlignmentPackage, quick_gelu: bool | None) -> Mapping
 
 def _activation(architecture: Mapping[str, Any]) -> type[nn.Module]:
     from open_clip.transformer import QuickGELU
-    from torch import Tensor, nn
+    from torch import nn
 
     chosen: type[nn.Module] = QuickGELU if architecture["quick_gelu"] else nn.GELU
     return chosen

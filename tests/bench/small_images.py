@@ -63,12 +63,12 @@ def commit(pipeline: RasterPipeline, item: Item, scratch: Path) -> None:
     """A worker's part after prediction: rasters encoded, put and committed."""
     done: list[PartFiles] = []
     for number, part in enumerate(item.parts):
-        work = work_grid(part.image.grid, part.image.gsd, pipeline.package.gsd, strict=False)
+        work = work_grid(part.image.grid, part.image.gsd, pipeline.spec.segmentor.windows.gsd, strict=False)
         lattice = Lattice(*work.grid.shape, 512, 384)
         writer = PartWriter(
-            Opened(part, work, lattice, part.box), scratch / str(number), pipeline.package, pipeline.spec.product
+            Opened(part, work, lattice, part.box), scratch / str(number), pipeline.spec.segmentor, pipeline.spec.product
         )
-        answers = np.full((len(pipeline.package.classes), 512, 512), 0.1, np.float32)
+        answers = np.full((len(pipeline.spec.segmentor.classes), 512, 512), 0.1, np.float32)
         height, valid = np.ones((SIZE, SIZE), np.float32), np.ones((SIZE, SIZE), np.bool_)
         writer.add(Seen(0, 0, None, part.box, height, valid), answers)
         done.append(writer.finish())
