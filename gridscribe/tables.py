@@ -26,6 +26,9 @@ ROW_GROUP = 65_536
 TOKEN_MAPS = ("parent", "token_transform")
 """Columns that tell where a token lies and no image: large, of no use to find anything, and left out of indexes."""
 
+LATER = {"token_transform", "height_code"}
+"""Columns that earlier versions did not have."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ImageRow:
@@ -83,6 +86,8 @@ class ImageRow:
     """What a reader should know, such as "resampled" or "no-height"; sorted."""
     token_transform: tuple[float, ...] | None = None
     """The affine terms a, b, c, d, e, f from corners of token cells to pixels; null where they are `patch` alone."""
+    height_code: bytes | None = None
+    """The heights of the box in at most 10 x 10 cells, a byte each (`gridscribe.height_code`); null where it has none."""
 
     @property
     def grid(self) -> Grid:
@@ -128,6 +133,7 @@ def images_schema() -> pa.Schema:
         need("valid_fraction", pa.float64()),
         need("flags", pa.list_(pa.string())),
         pa.field("token_transform", pa.list_(pa.float64())),
+        pa.field("height_code", pa.binary()),
     ]
     return pa.schema(columns, metadata=geo_metadata("footprint"))
 
@@ -171,16 +177,20 @@ def image_rows(table: pa.Table) -> list[ImageRow]:
 def as_images_table(table: pa.Table, key: str) -> pa.Table:
     """`table` with the columns of `images_schema`; `LayoutError` where it is not an images table.
 
-    Tables written before there were tokens have no `token_transform` and a `parent` that is null throughout: they read
-    as what they say, images without tokens.
+    Tables of earlier versions lack the last columns (before there were tokens, `parent` was null throughout): they read as
+    what they say, images without tokens, or without coded heights.
     """
     import pyarrow as pa
 
     schema = images_schema()
-    if table.column_names == schema.names[:-1] and table["parent"].null_count == len(table):
-        empty = pa.nulls(len(table), schema.field("parent").type)
-        table = table.set_column(table.column_names.index("parent"), "parent", empty)
-        table = table.append_column("token_transform", pa.nulls(len(table), schema.types[-1]))
+    names = table.column_names
+    missing = schema.names[len(names) :]
+    if names == schema.names[: len(names)] and set(missing) <= LATER:
+        if "token_transform" in missing and table["parent"].null_count == len(table):
+            empty = pa.nulls(len(table), schema.field("parent").type)
+            table = table.set_column(names.index("parent"), "parent", empty)
+        for name in missing:
+            table = table.append_column(name, pa.nulls(len(table), schema.field(name).type))
     if table.column_names != schema.names:
         raise LayoutError(f"{key} is not an images table of this version: its columns are {table.column_names}")
     try:

@@ -30,7 +30,7 @@ from gridscribe.pipelines.segmentor import Segmentor, network_segmentor, word_se
 from gridscribe.products import product_id
 from gridscribe.values import Window
 
-OUTPUT_SCHEMA = 2  # raised when the same settings would write other pixels or other tables
+OUTPUT_SCHEMA = 3  # raised when the same settings would write other pixels or other tables
 
 
 @dataclass(frozen=True, slots=True)

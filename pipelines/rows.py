@@ -38,4 +38,5 @@ def image_row(files: PartFiles, keys: dict[str, str]) -> ImageRow:
         height_key=keys["height"],
         valid_fraction=files.valid_pixels / box.area,
         flags=tuple(sorted(flags)),
+        height_code=files.height_code,
     )

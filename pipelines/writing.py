@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from gridscribe.height_code import HeightCoder
 from gridscribe.models.package import MaskClasses
 from gridscribe.pipelines.blend import Blender
 from gridscribe.pipelines.cog import CONFIDENCE, HEIGHT, MASK, CogWriter
@@ -33,6 +34,8 @@ class PartFiles:
     valid_pixels: int
     height_pixels: int
     resampled: bool
+    height_code: bytes | None
+    """See `gridscribe.height_code`; None where no pixel has a height."""
 
 
 class PartWriter:
@@ -63,6 +66,7 @@ class PartWriter:
         self._rasters: dict[str, NDArray[Any]] = {}
         self._counts = np.zeros(256, np.int64)
         self._height_pixels = 0
+        self._coder = HeightCoder(box.height, box.width)
         self._windows = 0
 
     def add(self, seen: Seen, probabilities: NDArray[np.float32] | None) -> None:
@@ -98,6 +102,7 @@ class PartWriter:
             valid_pixels=int(self._counts[: MASK.nodata].sum()),
             height_pixels=self._height_pixels,
             resampled=self._opened.work.resampled,
+            height_code=self._coder.codes() if self._height_pixels else None,
         )
 
     def discard(self) -> None:
@@ -121,7 +126,7 @@ class PartWriter:
                 self._writers[kind].write_rows(int(first), array)
         for row in arrays[MASK.name]:  # row by row: counting makes eight bytes of each pixel
             self._counts += np.bincount(row, minlength=256)
-        self._height_pixels += int(np.count_nonzero(arrays[HEIGHT.name] != HEIGHT.nodata))
+        self._height_pixels += self._coder.add(int(first), arrays[HEIGHT.name], int(HEIGHT.nodata))
 
     def _metadata(self) -> dict[str, str]:
         metadata = {"GRIDSCRIBE_PRODUCT": self._product, "GRIDSCRIBE_MODEL": self._package.name}

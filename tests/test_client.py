@@ -231,7 +231,7 @@ def test_centres_of_pixels_find_their_pixel(
     angle: float, gsd: float, flip: int, x: float, y: float, height: int, width: int
 ) -> None:
     """Whatever the affine: the index answers the pixel whose centre is asked for."""
-    from gridscribe.client.index import CrsGroup
+    from gridscribe.client.crs_group import CrsGroup
 
     cos, sin = math.cos(angle) * gsd, math.sin(angle) * gsd
     grid = Grid(height, width, (cos, sin, x, -sin * flip, cos * flip, y), UTM)

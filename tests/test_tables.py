@@ -89,7 +89,7 @@ def test_tables_from_before_there_were_tokens_read() -> None:
     """They had `parent` as binary, always null, and no `token_transform`."""
     rows = [row(image="a"), row(image="b")]
     now = images_table(rows)
-    old = now.drop_columns("token_transform").set_column(
+    old = now.drop_columns(["token_transform", "height_code"]).set_column(
         now.column_names.index("parent"), pa.field("parent", pa.binary()), pa.nulls(2, pa.binary())
     )
     assert read_images(write_table(old), "k") == rows

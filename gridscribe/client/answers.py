@@ -10,7 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gridscribe.client.columns import COLUMNS, DEFAULT_FIELDS, Answers
-from gridscribe.client.index import UNKNOWN_TIME, Candidates, ImageIndex
+from gridscribe.client.crs_group import Candidates
+from gridscribe.client.index import UNKNOWN_TIME, ImageIndex
 from gridscribe.client.pixel import COVERAGE_OF, STATUSES, Pixel
 from gridscribe.client.places import LONLAT, Floats, is_geographic, transform
 from gridscribe.client.stored import CLASS_NODATA, CONFIDENCE_NODATA, HEIGHT_NODATA, Located, stored_values

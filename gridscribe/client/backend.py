@@ -56,6 +56,9 @@ class Backend(Protocol):
     ) -> pa.Table:
         """A row per point of [n, 2] in order, or with `every` a row per point and image, best first."""
 
+    def height_order(self, points: NDArray[np.float64], crs: str, select: Select) -> pa.Table:
+        """See `Client.height_order`."""
+
     def at_pixel(self, image: str, row: int, col: int, select: Select, *, embedding: bool = False) -> Pixel:
         """A pixel of one image."""
 

@@ -2,30 +2,24 @@
 
 from __future__ import annotations
 
-import datetime as dt
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, overload
 
-import numpy as np
 from numpy.typing import ArrayLike
 
-from gridscribe.client.backend import Backend, Like, Select
+from gridscribe.client.asked import box_of, crs_of, lonlat_box, phrase_of, points_array, search_of, select_of
+from gridscribe.client.backend import Backend, Like
 from gridscribe.client.found import Heatmap, Match, Region
 from gridscribe.client.objects import ObjectsBackend
-from gridscribe.client.phrases import Phrase
 from gridscribe.client.pixel import Mask, Pixel
 from gridscribe.client.places import parse_crs
-from gridscribe.client.searching import Search
-from gridscribe.client.when import parse_datetime
+from gridscribe.client.when import When
 from gridscribe.errors import QueryError
 from gridscribe.store import Store, open_store
 
 if TYPE_CHECKING:
     import pyarrow as pa
-
-When = str | dt.date | dt.datetime | None
-"""`2021`, `2021-06`, `2021-06-14`, `2021-06-14T10:30:00Z`, or `START/END` of these with `..` for open."""
 
 
 class Client:
@@ -79,8 +73,8 @@ class Client:
 
         With `embedding=True` also the labels and the embedding of its region (else of its token), at the cost of reading them.
         """
-        select = _select(product, datetime)
-        pixels = self._backend.at(float(lon), float(lat), _crs(crs), select, embedding=embedding, every=all)
+        select = select_of(product, datetime)
+        pixels = self._backend.at(float(lon), float(lat), crs_of(crs), select, embedding=embedding, every=all)
         return pixels if all else pixels[0]
 
     def at_many(
@@ -101,17 +95,18 @@ class Client:
         `("class_name", "confidence")` is the fast path. With `all=True` a row per point and image, best first, after a
         column `point` that counts from 0.
         """
-        try:
-            array = np.asarray(points, np.float64)
-        except (TypeError, ValueError) as error:
-            raise QueryError(
-                f"points are no array of numbers ({error}): expected [n, 2], (lon, lat) or (x, y)"
-            ) from error
-        if array.size == 0:
-            array = array.reshape(0, 2)
-        if array.ndim != 2 or array.shape[1] != 2:
-            raise QueryError(f"points have the shape {list(array.shape)}: expected [n, 2], (lon, lat) or (x, y) each")
-        return self._backend.at_many(array, _crs(crs), fields, _select(product, datetime), every=all)
+        return self._backend.at_many(points_array(points), crs_of(crs), fields, select_of(product, datetime), every=all)
+
+    def height_order(
+        self, points: ArrayLike, crs: Any = "EPSG:4326", *, datetime: When = None, product: str | None = None
+    ) -> pa.Table:
+        """Which of several places is higher, by the coded heights that the index holds: no raster is read.
+
+        One row per point, in order: `rank` (1: highest; equal where the codes are, null where there is none), `low` and `high`
+        (metres above ground, between which the mean height of the point's cell lies: a tenth of its item's box each way),
+        `image` and `status`. For the height of a pixel ask `at` or `at_many`.
+        """
+        return self._backend.height_order(points_array(points), crs_of(crs), select_of(product, datetime))
 
     def at_pixel(self, image: str, row: int, col: int, *, product: str | None = None, embedding: bool = False) -> Pixel:
         """The pixel at `row`, `col` of an image, georeferenced or not; `embedding` as in `at`.
@@ -119,7 +114,7 @@ class Client:
         `image` is an id, the beginning of one that no other has, or the exact source. `QueryError` names near ids where
         there is no such image, and the image's size where the pixel is outside it.
         """
-        return self._backend.at_pixel(image, int(row), int(col), _select(product, None), embedding=embedding)
+        return self._backend.at_pixel(image, int(row), int(col), select_of(product, None), embedding=embedding)
 
     @overload
     def mask(
@@ -146,11 +141,11 @@ class Client:
         on another grid are sampled at the centres of its pixels. In longitudes, west > east crosses the antimeridian.
         With `all=True` a mask per image, each on its own grid. `QueryError` where no image meets the box.
         """
-        west, south, east, north = values = _box(bbox)
-        name = _crs(crs)
+        west, south, east, north = values = box_of(bbox)
+        name = crs_of(crs)
         if south >= north or (west >= east and not (parse_crs(name).is_geographic and west > east)):
             raise QueryError(f"bbox={list(values)} holds no area: expected west < east and south < north")
-        masks = self._backend.mask((west, south, east, north), name, _select(product, datetime), every=all)
+        masks = self._backend.mask((west, south, east, north), name, select_of(product, datetime), every=all)
         return masks if all else masks[0]
 
     def regions(
@@ -168,14 +163,14 @@ class Client:
         overlap, the regions of all are there. Of tables only those are read that may hold an answer, and of large ones only
         the row groups; what is returned must fit into memory. `QueryError` for a box that is none or a class that is none.
         """
-        return self._backend.regions(_lonlat_box(bbox), class_name, _select(product, datetime))
+        return self._backend.regions(lonlat_box(bbox), class_name, select_of(product, datetime))
 
     def region(self, region_id: str, *, product: str | None = None) -> Region:
         """One region, with its labels and its embedding.
 
         `QueryError` where there is none with this id. The region under a place: `client.region(client.at(lon, lat).region)`.
         """
-        return self._backend.region(region_id, _select(product, None))
+        return self._backend.region(region_id, select_of(product, None))
 
     def match(
         self,
@@ -210,8 +205,8 @@ class Client:
         use its copy of the vectors too, and answer the same as without. `QueryError`, from this call, where the
         product has no alignment model, its regions no embeddings, or the package found is not the product's.
         """
-        how = _search(top_k, threshold, bbox, class_name, image, exact)
-        return self._backend.match(_phrase(text, templates), how, _select(product, datetime))
+        how = search_of(top_k, threshold, bbox, class_name, image, exact)
+        return self._backend.match(phrase_of(text, templates), how, select_of(product, datetime))
 
     def similar(
         self,
@@ -238,9 +233,9 @@ class Client:
         """
         if (region is None) == (lon is None or lat is None) or (lon is None) != (lat is None):
             raise QueryError("what to resemble is needed: either a place, lon and lat, or region=ID")
-        point = None if lon is None or lat is None else (float(lon), float(lat), _crs(crs))
-        how = _search(top_k, threshold, bbox, class_name, image, exact)
-        return self._backend.similar(Like(region, point, region_product), how, _select(product, datetime))
+        point = None if lon is None or lat is None else (float(lon), float(lat), crs_of(crs))
+        how = search_of(top_k, threshold, bbox, class_name, image, exact)
+        return self._backend.similar(Like(region, point, region_product), how, select_of(product, datetime))
 
     def heatmap(
         self,
@@ -261,52 +256,9 @@ class Client:
 
         With `bbox` (longitudes and latitudes) only the cells that it meets. `image` as in `at_pixel`, the phrase as in `match`.
         """
-        box = _lonlat_box(bbox)
-        return self._backend.heatmap(_phrase(text, templates), image, box, float(bias), _select(product, None))
+        box = lonlat_box(bbox)
+        return self._backend.heatmap(phrase_of(text, templates), image, box, float(bias), select_of(product, None))
 
     def refresh(self) -> None:
         """Look anew at which products and images there are."""
         self._backend.refresh()
-
-
-def _box(bbox: Sequence[float]) -> tuple[float, float, float, float]:
-    values = tuple(float(value) for value in bbox)
-    if len(values) != 4 or not np.isfinite(values).all():
-        raise QueryError(f"bbox={list(values)}: expected four finite numbers (west, south, east, north)")
-    west, south, east, north = values
-    return west, south, east, north
-
-
-def _lonlat_box(bbox: Sequence[float] | None) -> tuple[float, float, float, float] | None:
-    """A box of longitudes and latitudes, in which west > east crosses the antimeridian."""
-    if bbox is None:
-        return None
-    west, south, east, north = box = _box(bbox)
-    if south >= north or west == east:
-        raise QueryError(f"bbox={list(box)} holds no area: expected west, south, east, north with south < north")
-    return box
-
-
-def _phrase(text: str, templates: Sequence[str] | None) -> Phrase:
-    if isinstance(templates, str):
-        raise QueryError(f"templates={templates!r}: a list of sentences with {{}} for the phrase is needed")
-    return Phrase(text, None if templates is None else tuple(templates))
-
-
-def _search(
-    top_k: int, threshold: float | None, bbox: Sequence[float] | None, class_name: str | None, image: str | None,
-    exact: bool,
-) -> Search:  # fmt: skip
-    least = None if threshold is None else float(threshold)
-    return Search(top_k, least, _lonlat_box(bbox), class_name, image, exact)
-
-
-def _crs(crs: Any) -> str:
-    """ "EPSG:n" where that says it, else WKT."""
-    system = parse_crs(crs)
-    authority = system.to_authority(min_confidence=100)
-    return ":".join(authority) if authority else system.to_wkt()
-
-
-def _select(product: str | None, when: When) -> Select:
-    return Select(product, parse_datetime(when))

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from gridscribe.client.index import Bools, Candidates, CrsGroup, ImageIndex
+from gridscribe.client.crs_group import Bools, Candidates, CrsGroup
+from gridscribe.client.index import ImageIndex
 from gridscribe.client.pixel import Mask
 from gridscribe.client.places import Floats, grid_rowcol, grid_xy, is_geographic, same_crs, transform
 from gridscribe.client.stored import CLASS_NODATA, EMPTY, Located, stored_values, stored_window

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from gridscribe.client.answers import Answerer
 from gridscribe.client.backend import Like, Select
 from gridscribe.client.found import Heatmap, Match, Region
+from gridscribe.client.height_order import height_order
 from gridscribe.client.index import ImageIndex, ProductInfo
 from gridscribe.client.load import load_index, load_product
 from gridscribe.client.mosaic import Mosaicker
@@ -78,6 +79,10 @@ class ObjectsBackend:
                 table = table.set_column(0, "point", pa.array(table["point"].to_numpy() + start))
             tables.append(table)
         return tables[0] if len(tables) == 1 else pa.concat_tables(tables).unify_dictionaries()
+
+    def height_order(self, points: NDArray[np.float64], crs: str, select: Select) -> pa.Table:
+        """See `Backend`."""
+        return height_order(self.index(select.product), points, crs, select.datetime)
 
     def at_pixel(self, image: str, row: int, col: int, select: Select, *, embedding: bool = False) -> Pixel:
         """See `Backend`."""

@@ -10,7 +10,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from gridscribe.client.index import Candidates, ImageIndex, Ints
+from gridscribe.client.boxes import Ints
+from gridscribe.client.crs_group import Candidates
+from gridscribe.client.index import ImageIndex
 from gridscribe.client.tiles import Places, TileReader, gather
 from gridscribe.tiff import BLOCK
 from gridscribe.values import Window

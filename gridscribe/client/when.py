@@ -11,6 +11,9 @@ from gridscribe.errors import QueryError
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
 
+When = str | date | datetime | None
+"""`2021`, `2021-06`, `2021-06-14`, `2021-06-14T10:30:00Z`, or `START/END` of these with `..` for open."""
+
 
 @dataclass(frozen=True, slots=True)
 class Interval:
@@ -22,7 +25,7 @@ class Interval:
     """As it was asked."""
 
 
-def parse_datetime(value: str | date | datetime | None) -> Interval | None:
+def parse_datetime(value: When) -> Interval | None:
     """The interval that `datetime=` means; None for None.
 
     `2021`, `2021-06` and `2021-06-14` (and a `date`) mean all of that year, month or day in UTC; `2021-06-14T10:30:00Z`
