@@ -15,7 +15,8 @@ model = dict(
 )
 train_dataloader = dict(
     batch_size=64,
-    num_workers=0,
+    num_workers=1,
+    persistent_workers=True,
     sampler=dict(type="InfiniteSampler", shuffle=False),
     collate_fn=dict(type="collate_views", context={{_base_.context}}),
     dataset=dict(type="AlignmentViews", data_root="scenes", side={{_base_.side}}, crops="random", count=1),

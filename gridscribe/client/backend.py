@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from gridscribe.client.found import Heatmap, Match, Region
+from gridscribe.client.found import Heatmap, Match, Region, TextMask
 from gridscribe.client.phrases import Phrase
 from gridscribe.client.pixel import Mask, Pixel
+from gridscribe.client.prototypes import Prototypes
 from gridscribe.client.searching import Search
 from gridscribe.client.when import Interval
 
@@ -88,6 +89,12 @@ class Backend(Protocol):
         self, phrase: Phrase, image: str, bbox: tuple[float, float, float, float] | None, bias: float, select: Select
     ) -> Heatmap:
         """The similarity of the tokens of an image, or of a box of longitudes and latitudes, with a phrase."""
+
+    def segment(
+        self, phrase: Phrase, image: str, bbox: tuple[float, float, float, float] | None, bias: float,
+        memory: Prototypes | None, select: Select,
+    ) -> TextMask:  # fmt: skip
+        """The pixels of an image, or of the part in a box of longitudes and latitudes, that a phrase means."""
 
     def refresh(self) -> None:
         """Look anew at what is there."""

@@ -10,10 +10,11 @@ from numpy.typing import ArrayLike
 
 from gridscribe.client.asked import box_of, crs_of, lonlat_box, phrase_of, points_array, search_of, select_of
 from gridscribe.client.backend import Backend, Like
-from gridscribe.client.found import Heatmap, Match, Region
+from gridscribe.client.found import Heatmap, Match, Region, TextMask
 from gridscribe.client.objects import ObjectsBackend
 from gridscribe.client.pixel import Mask, Pixel
 from gridscribe.client.places import parse_crs
+from gridscribe.client.prototypes import Prototypes
 from gridscribe.client.when import When
 from gridscribe.errors import QueryError
 from gridscribe.store import Store, open_store
@@ -258,6 +259,27 @@ class Client:
         """
         box = lonlat_box(bbox)
         return self._backend.heatmap(phrase_of(text, templates), image, box, float(bias), select_of(product, None))
+
+    def segment(
+        self,
+        text: str,
+        *,
+        image: str,
+        bbox: Sequence[float] | None = None,
+        memory: Prototypes | None = None,
+        bias: float = 0.3,
+        product: str | None = None,
+        templates: Sequence[str] | None = None,
+    ) -> TextMask:
+        """Which pixels of an image a phrase means: `array, transform, crs = client.segment("car", image="tile_12")`.
+
+        The heat map's surest points name regions, and those, with the phrase, choose among all regions of the image: see
+        `gridscribe.client.text_mask`. The answer always names something: whether there is any such thing on the image is
+        told by `match` and its scores. A `memory` that is passed from call to call learns what the phrase looks like, image
+        by image. `image`, `bbox` and `bias` as in `heatmap`. `QueryError` where tokens or vectors of regions are not stored.
+        """
+        how = phrase_of(text, templates), image, lonlat_box(bbox), float(bias)
+        return self._backend.segment(*how, memory, select_of(product, None))
 
     def refresh(self) -> None:
         """Look anew at which products and images there are."""

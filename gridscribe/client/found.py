@@ -134,6 +134,49 @@ class Heatmap:
         return iter((self.array, self.transform, self.crs))
 
 
+@dataclass(frozen=True, slots=True)
+class PointOnImage:
+    """Where a phrase surely is on an image, or surely is not."""
+
+    row: float
+    """In pixels from the upper edge; the centre of the first row is 0.5."""
+    col: float
+    positive: bool
+    level: float
+    """Of the smoothed heat map: 0 its least value, 1 its greatest."""
+    region: str | None
+    """The region under it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class TextMask:
+    """Which pixels of an image a phrase means. Unpacks as `array, transform, crs`."""
+
+    array: NDArray[np.bool_]
+    """[rows, cols] of the pixels of `window`."""
+    window: Window
+    transform: Affine | None
+    """Affine terms from corners of pixels to `crs`; None where not georeferenced."""
+    crs: str | None
+    regions: tuple[str, ...]
+    """The regions that it consists of, best first."""
+    scores: tuple[float, ...]
+    """Of each: 0 as those that the phrase surely is not, 1 as those that it surely is."""
+    points: tuple[PointOnImage, ...]
+    """What it was found from: the points of the heat map."""
+    first: tuple[str, ...]
+    """The regions of the first pass: those under positive points."""
+    query: str
+    """Where the phrase's vector comes from: "text" or "concept"."""
+    image: str
+    product: str
+    alignment: str
+
+    def __iter__(self) -> Iterator[Any]:
+        """`array, transform, crs`."""
+        return iter((self.array, self.transform, self.crs))
+
+
 def geojson(geometry: BaseGeometry | None) -> dict[str, Any] | None:
     """The geometry as GeoJSON, of lists."""
     if geometry is None:

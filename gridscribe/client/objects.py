@@ -11,13 +11,14 @@ from numpy.typing import NDArray
 
 from gridscribe.client.answers import Answerer
 from gridscribe.client.backend import Like, Select
-from gridscribe.client.found import Heatmap, Match, Region
+from gridscribe.client.found import Heatmap, Match, Region, TextMask
 from gridscribe.client.height_order import height_order
 from gridscribe.client.index import ImageIndex, ProductInfo
 from gridscribe.client.load import load_index, load_product
 from gridscribe.client.mosaic import Mosaicker
 from gridscribe.client.phrases import Phrase
 from gridscribe.client.pixel import Mask, Pixel
+from gridscribe.client.prototypes import Prototypes
 from gridscribe.client.region_tables import region_rows
 from gridscribe.client.searching import Search, Searcher
 from gridscribe.client.tiles import CACHE_BYTES, TileReader
@@ -141,6 +142,14 @@ class ObjectsBackend:
         """See `Backend`."""
         index = self.index(select.product)
         return self._searcher.heatmap(index, phrase, index.resolve(image), bbox, bias)
+
+    def segment(
+        self, phrase: Phrase, image: str, bbox: tuple[float, float, float, float] | None, bias: float,
+        memory: Prototypes | None, select: Select,
+    ) -> TextMask:  # fmt: skip
+        """See `Backend`."""
+        index = self.index(select.product)
+        return self._searcher.segment(index, phrase, index.resolve(image), bbox, bias, memory)
 
     def index(self, product: str | None = None) -> ImageIndex:
         """The images of a product; `QueryError` where it is not there, or none is named and there are several."""

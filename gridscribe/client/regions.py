@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from gridscribe.client.blocks import joined_window
 from gridscribe.client.boxes import Ints, boxes_of
 from gridscribe.client.tiles import Places, TileReader, gather
 from gridscribe.commits import Commit, ObjectRecord, read_commit
@@ -73,6 +74,11 @@ class RegionIndex:
 
     def ids(self, tiles: TileReader, image: Ints, row: Ints, col: Ints) -> list[str | None]:
         """The id of the region at each pixel; None where there is none."""
+        pairs = zip(image.tolist(), self.values(tiles, image, row, col).tolist(), strict=True)
+        return [region_id(self._images[which], value) if value else None for which, value in pairs]
+
+    def values(self, tiles: TileReader, image: Ints, row: Ints, col: Ints) -> Ints:
+        """What the raster of regions holds at each pixel; 0 where no region is."""
         box = self.boxes_of(image, row, col)
         values = np.zeros(len(box), np.int64)
         dtypes = np.array([*self._dtypes, ""])[box]
@@ -86,8 +92,17 @@ class RegionIndex:
             keys: dict[int, str | None] = {raster: self.keys[raster] for raster in used}
             shapes = {raster: (int(self.boxes[raster, 2]), int(self.boxes[raster, 3])) for raster in used}
             values[here] = gather(tiles, keys, shapes, places, np.dtype(dtype).type(0))
-        pairs = zip(image.tolist(), values.tolist(), strict=True)
-        return [region_id(self._images[which], value) if value else None for which, value in pairs]
+        return values
+
+    def window(self, tiles: TileReader, image: int, window: Window) -> Ints:
+        """The same for a window of an image, [rows, cols]."""
+        which = range(int(self.starts[image]), int(self.starts[image + 1]))
+        out = np.zeros(window.shape, np.int64)
+        for box in which:
+            part = [(Window(*self.boxes[box].tolist()), self.keys[box])]
+            held = joined_window(tiles, part, np.dtype(self._dtypes[box]).type(0), window)
+            np.copyto(out, held, where=held > 0, casting="unsafe")
+        return out
 
 
 def load_regions(store: Store, product: str, items: Iterable[str]) -> list[Commit]:

@@ -14,14 +14,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gridscribe.client.alignment import HOW
-from gridscribe.client.found import Heatmap, Label, Match, Region
+from gridscribe.client.found import Heatmap, Label, Match, Region, TextMask
 from gridscribe.client.heat import heatmap
 from gridscribe.client.index import UNKNOWN_TIME, ImageIndex
 from gridscribe.client.phrases import Phrase, Phrases, QueryVector, alignment_of
 from gridscribe.client.pixel import Pixel
+from gridscribe.client.prototypes import Prototypes
 from gridscribe.client.region_search import find, search, vectors_of, winners
 from gridscribe.client.region_tables import Bounds, Wanted
 from gridscribe.client.search import Best
+from gridscribe.client.text_mask import text_mask
 from gridscribe.client.tiles import TileReader
 from gridscribe.client.token_vectors import token_parts, vector_at
 from gridscribe.client.vector_index import VectorIndex, build_index, open_index
@@ -95,6 +97,14 @@ class Searcher:
             raise QueryError(f"bias={bias}: must be a finite number, such as 0.3, or 0 for none")
         query = self._phrases.vector(index.product, phrase)
         return heatmap(self._store, index, self._tiles, image, query, bbox, bias)
+
+    def segment(
+        self, index: ImageIndex, phrase: Phrase, image: int, bbox: Bounds | None, bias: float, memory: Prototypes | None
+    ) -> TextMask:
+        """The pixels of an image that a phrase means; see `text_mask`."""
+        heat = self.heatmap(index, phrase, image, bbox, bias)
+        query = self._phrases.vector(index.product, phrase)
+        return text_mask(self._store, index, self._tiles, image, query, heat, memory)
 
     def region(self, index: ImageIndex, region_id: str) -> Region:
         """The region with an id, from the table that its raster belongs to; `QueryError` where there is none."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass, fields
 from functools import cached_property
 from typing import Any
@@ -10,11 +9,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from gridscribe.client.blocks import joined_window
 from gridscribe.client.boxes import Ints
 from gridscribe.client.crs_group import Candidates
 from gridscribe.client.index import ImageIndex
 from gridscribe.client.tiles import Places, TileReader, gather
-from gridscribe.tiff import BLOCK
 from gridscribe.values import Window
 
 CLASS_NODATA = np.uint8(255)
@@ -95,26 +94,3 @@ def stored_window(index: ImageIndex, tiles: TileReader, kind: str, image: int, w
     boxes = range(int(index.box_starts[image]), int(index.box_starts[image + 1]))
     parts = [(Window(*index.boxes[box].tolist()), index.keys[kind][box]) for box in boxes]
     return joined_window(tiles, parts, EMPTY[kind], window)
-
-
-def joined_window(
-    tiles: TileReader, parts: Iterable[tuple[Window, str | None]], empty: Any, window: Window
-) -> NDArray[Any]:
-    """A window of an image whose boxes lie in rasters of their own, given as (box, key), copied block by block.
-
-    `empty` (its dtype is the answer's) where no box is; a raster of another size or type raises `LayoutError`.
-    """
-    out = np.full(window.shape, empty)
-    for held, key in parts:
-        inside = held.intersection(window)
-        if not inside or key is None:
-            continue
-        local = Window(inside.row - held.row, inside.col - held.col, inside.height, inside.width)
-        pieces = {(piece.row // BLOCK, piece.col // BLOCK): piece for piece in local.split(BLOCK)}
-        raster = tiles.fetch({key: pieces})[key]
-        raster.header.check(held.shape, out.dtype)
-        for (down, across), piece in pieces.items():
-            pixels = raster.blocks[down, across][piece.slices(Window(down * BLOCK, across * BLOCK, 0, 0))]
-            target = Window(piece.row + held.row, piece.col + held.col, piece.height, piece.width)
-            out[target.slices(window)] = pixels
-    return out

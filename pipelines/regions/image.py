@@ -12,7 +12,8 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from gridscribe.client.stored import EMPTY, joined_window
+from gridscribe.client.blocks import joined_window
+from gridscribe.client.stored import EMPTY
 from gridscribe.client.tiles import TileReader
 from gridscribe.pipelines.cog import REGIONS, CogWriter
 from gridscribe.pipelines.memory import give_back_free_memory

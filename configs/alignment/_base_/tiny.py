@@ -7,7 +7,7 @@ context = 48
 architecture = dict(
     embed_dim=128,
     quick_gelu=False,
-    vision_cfg=dict(image_size=side, layers=8, width=192, head_width=64, patch_size=16, mlp_ratio=4.0, no_ln_pre=False),
+    vision_cfg=dict(image_size=side, layers=6, width=192, head_width=64, patch_size=16, mlp_ratio=4.0, no_ln_pre=False),
     text_cfg=dict(context_length=context, vocab_size=49408, width=128, heads=2, layers=3, mlp_ratio=4.0),
 )
 package = dict(gsd=(0.1, 0.5))

@@ -1,0 +1,69 @@
+"""What phrases were found to look like: a memory of vectors, asked by the phrase.
+
+GeoPix (IEEE GRSM 2025) keeps maps learnt for each class beside its mask decoder, from which a second pass is made; as released,
+what the memory gives is thrown away and the class is always the same. Here the memory is one vector for each phrase, the mean of
+the regions that the phrase was answered with, and it is that of the phrase nearest to the one that is asked about.
+"""
+
+from __future__ import annotations
+
+import threading
+
+import numpy as np
+from numpy.typing import NDArray
+
+Float32 = NDArray[np.float32]
+
+ALIKE = 0.9
+"""Least cosine of two phrases that share a prototype."""
+
+
+class Prototypes:
+    """Means of what was found, by phrase. Of one alignment model alone. Safe to use from many threads."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._model: str | None = None
+        self._phrases: list[Float32] = []
+        self._sums: list[NDArray[np.float64]] = []
+        self._weights: list[float] = []
+
+    def __len__(self) -> int:
+        return len(self._phrases)
+
+    def recall(self, model: str, phrase: Float32) -> tuple[Float32, float] | None:
+        """The mean of what was found for the nearest phrase, of unit length, and the regions behind it.
+
+        None where no phrase is near enough. `model` is the digest of the alignment model; what was learnt with another is
+        forgotten.
+        """
+        with self._lock:
+            near = self._near(model, phrase)
+            if near is None:
+                return None
+            total = self._sums[near]
+            length = float(np.linalg.norm(total))
+            return None if not length > 0 else ((total / length).astype(np.float32), self._weights[near])
+
+    def learn(self, model: str, phrase: Float32, vectors: Float32) -> None:
+        """Add unit vectors [n, D] of what the phrase was answered with."""
+        if not len(vectors):
+            return
+        with self._lock:
+            near = self._near(model, phrase)
+            if near is None:
+                near = len(self._phrases)
+                self._phrases.append(phrase)
+                self._sums.append(np.zeros(len(phrase)))
+                self._weights.append(0.0)
+            self._sums[near] += vectors.sum(axis=0, dtype=np.float64)
+            self._weights[near] += len(vectors)
+
+    def _near(self, model: str, phrase: Float32) -> int | None:
+        if model != self._model:
+            self._model, self._phrases, self._sums, self._weights = model, [], [], []
+        if not self._phrases:
+            return None
+        cosines = np.stack(self._phrases) @ phrase
+        best = int(cosines.argmax())
+        return best if cosines[best] >= ALIKE else None
