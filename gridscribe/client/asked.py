@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -14,6 +15,9 @@ from gridscribe.client.places import parse_crs
 from gridscribe.client.searching import Search
 from gridscribe.client.when import When, parse_datetime
 from gridscribe.errors import QueryError
+
+if TYPE_CHECKING:
+    from gridscribe.models.clip.concepts import ConceptBank
 
 
 def points_array(points: ArrayLike) -> NDArray[np.float64]:
@@ -45,6 +49,15 @@ def lonlat_box(bbox: Sequence[float] | None) -> tuple[float, float, float, float
     if south >= north or west == east:
         raise QueryError(f"bbox={list(box)} holds no area: expected west, south, east, north with south < north")
     return box
+
+
+def bank_of(words: str | Path | Sequence[str]) -> ConceptBank:
+    """A concept bank from a file, a shipped one's name, or words."""
+    from gridscribe.models.clip.concepts import concepts_path, parse_concepts, read_concepts
+
+    if isinstance(words, str | Path):
+        return read_concepts(concepts_path(words))
+    return parse_concepts("\n".join(words), "words")
 
 
 def phrase_of(text: str, templates: Sequence[str] | None) -> Phrase:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from gridscribe.client.found import Heatmap, Match, Region, TextMask
+from gridscribe.client.found import Heatmap, Label, Match, Region, TextMask
 from gridscribe.client.phrases import Phrase
 from gridscribe.client.pixel import Mask, Pixel
 from gridscribe.client.prototypes import Prototypes
@@ -18,6 +18,8 @@ from gridscribe.client.when import Interval
 
 if TYPE_CHECKING:
     import pyarrow as pa
+
+    from gridscribe.models.clip.concepts import ConceptBank
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +86,9 @@ class Backend(Protocol):
 
     def similar(self, like: Like, how: Search, select: Select) -> Iterator[Match]:
         """The regions that resemble another one, as `match`; that one itself is left out."""
+
+    def describe(self, region_id: str, bank: ConceptBank, top_k: int, select: Select) -> tuple[Label, ...]:
+        """The concepts of a bank that are nearest to a region, best first."""
 
     def heatmap(
         self, phrase: Phrase, image: str, bbox: tuple[float, float, float, float] | None, bias: float, select: Select

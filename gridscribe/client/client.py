@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any, Literal, overload
 
 from numpy.typing import ArrayLike
 
-from gridscribe.client.asked import box_of, crs_of, lonlat_box, phrase_of, points_array, search_of, select_of
+from gridscribe.client.asked import bank_of, box_of, crs_of, lonlat_box, phrase_of, points_array, search_of, select_of
 from gridscribe.client.backend import Backend, Like
-from gridscribe.client.found import Heatmap, Match, Region, TextMask
+from gridscribe.client.found import Heatmap, Label, Match, Region, TextMask
 from gridscribe.client.objects import ObjectsBackend
 from gridscribe.client.pixel import Mask, Pixel
 from gridscribe.client.places import parse_crs
@@ -237,6 +237,22 @@ class Client:
         point = None if lon is None or lat is None else (float(lon), float(lat), crs_of(crs))
         how = search_of(top_k, threshold, bbox, class_name, image, exact)
         return self._backend.similar(Like(region, point, region_product), how, select_of(product, datetime))
+
+    def describe(
+        self,
+        region_id: str,
+        words: str | Path | Sequence[str] = "things",
+        *,
+        top_k: int = 5,
+        product: str | None = None,
+    ) -> tuple[Label, ...]:
+        """What a region may be called, without a list of classes: `client.describe(client.at(lon, lat).region)`.
+
+        `words` is a concept file, a shipped one's name (`things` has some 330 concepts), or any words. The best are given, no two
+        of which say nearly the same, with cosines about the mean of all words: see `gridscribe.client.naming`. A model can
+        choose well among words that it knows alone. `QueryError` where regions are not embedded or there is no text tower.
+        """
+        return self._backend.describe(region_id, bank_of(words), top_k, select_of(product, None))
 
     def heatmap(
         self,

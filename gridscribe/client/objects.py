@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from gridscribe.client.answers import Answerer
 from gridscribe.client.backend import Like, Select
-from gridscribe.client.found import Heatmap, Match, Region, TextMask
+from gridscribe.client.found import Heatmap, Label, Match, Region, TextMask
 from gridscribe.client.height_order import height_order
 from gridscribe.client.index import ImageIndex, ProductInfo
 from gridscribe.client.load import load_index, load_product
@@ -30,6 +30,8 @@ from gridscribe.store import Store, concurrently
 
 if TYPE_CHECKING:
     import pyarrow as pa
+
+    from gridscribe.models.clip.concepts import ConceptBank
 
 AT_ONCE = 1 << 19
 """Points worked on at once, so that memory does not grow with their number."""
@@ -135,6 +137,10 @@ class ObjectsBackend:
                     f"{pixel.reason or f'the area at row {pixel.row}, col {pixel.col} of {pixel.image} is none'}"
                 )
         return self._searcher.similar(index, self._searcher.region(of, name), of, how, select.datetime)
+
+    def describe(self, region_id: str, bank: ConceptBank, top_k: int, select: Select) -> tuple[Label, ...]:
+        """See `Backend`."""
+        return self._searcher.describe(self.index(select.product), region_id, bank, top_k)
 
     def heatmap(
         self, phrase: Phrase, image: str, bbox: tuple[float, float, float, float] | None, bias: float, select: Select

@@ -20,6 +20,7 @@ from gridscribe.store import Store
 from gridscribe.tables import read_table
 
 if TYPE_CHECKING:
+    from gridscribe.models.clip.concepts import ConceptBank
     from gridscribe.models.clip.text import TextEncoder
 
 Float32 = NDArray[np.float32]
@@ -81,6 +82,7 @@ class Phrases:
         self._kept = Recent(KEPT)
         self._tower: TextEncoder | None = None
         self._banks: dict[str, Bank] = {}
+        self._embedded: dict[tuple[str, str], Float32] = {}
 
     def vector(self, product: ProductInfo, phrase: Phrase) -> QueryVector:
         """The vector of a phrase in the space of the product's embeddings.
@@ -104,6 +106,23 @@ class Phrases:
             if missing is not None:
                 return QueryVector(_concept(bank, phrase.text, missing), "concept")
             return QueryVector(self._encoder(product, alignment).embed([phrase.text], templates)[0], "text")
+
+    def bank_vectors(self, product: ProductInfo, bank: ConceptBank) -> Float32:
+        """A unit vector for each concept of any bank, [n, D]; `QueryError` where there is no text tower."""
+        from gridscribe.models.clip.concepts import embed_concepts
+
+        alignment = alignment_of(product)
+        with self._lock:
+            key = alignment.digest, bank.digest
+            if key not in self._embedded:
+                missing = _missing()
+                if missing is not None:
+                    raise QueryError(
+                        f"a bank of {len(bank.concepts)} concepts needs the text tower, and {missing} cannot be imported here: "
+                        "`pip install torch open-clip-torch`, or on another machine"
+                    )
+                self._embedded[key] = embed_concepts(bank, self._encoder(product, alignment))
+            return self._embedded[key]
 
     def _encoder(self, product: ProductInfo, alignment: Alignment) -> TextEncoder:
         if self._tower is None or self._tower.digest != alignment.digest:

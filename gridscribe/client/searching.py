@@ -17,6 +17,7 @@ from gridscribe.client.alignment import HOW
 from gridscribe.client.found import Heatmap, Label, Match, Region, TextMask
 from gridscribe.client.heat import heatmap
 from gridscribe.client.index import UNKNOWN_TIME, ImageIndex
+from gridscribe.client.naming import named
 from gridscribe.client.phrases import Phrase, Phrases, QueryVector, alignment_of
 from gridscribe.client.pixel import Pixel
 from gridscribe.client.prototypes import Prototypes
@@ -34,6 +35,8 @@ from gridscribe.store import Store
 
 if TYPE_CHECKING:
     import pyarrow as pa
+
+    from gridscribe.models.clip.concepts import ConceptBank
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,6 +128,16 @@ class Searcher:
                 if len(rows):
                     return _region(index, rows, regions.tables[number].record.key)
         raise QueryError(f"product {index.product.id} has no region {region_id!r}: none begins at that pixel")
+
+    def describe(self, index: ImageIndex, region_id: str, bank: ConceptBank, top_k: int) -> tuple[Label, ...]:
+        """The concepts of a bank that are nearest to a region; see `naming`."""
+        if isinstance(top_k, bool) or not isinstance(top_k, int) or top_k < 1:
+            raise QueryError(f"top_k={top_k!r}: must be a whole number of at least 1")
+        region = self.region(index, region_id)
+        if region.embedding is None:
+            raise QueryError(f"region {region_id} of product {index.product.id} has no embedding: {HOW}")
+        vectors = self._phrases.bank_vectors(index.product, bank)
+        return tuple(Label(bank.names[k], score) for k, score in named(region.embedding, vectors, top_k))
 
     def with_vectors(self, index: ImageIndex, pixels: tuple[Pixel, ...]) -> tuple[Pixel, ...]:
         """The pixels with the labels and embedding of their region, or, where they have none, their token's vector."""
