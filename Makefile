@@ -4,14 +4,15 @@ PYTHON ?= python3
 BIN := .venv/bin
 RUN := $(BIN)/gridscribe
 
-.PHONY: help install demo test lint types unit soak bench train-demo clean
+.PHONY: help install demo test lint types unit soak bench train-demo train-align clean
 
 help:
 	@echo "make demo        install, run the main job on generated scenes, query a pixel, leave demo/picture.png"
 	@echo "make test        lint, type check and all tests"
 	@echo "make soak        the long tests: random kills by the dozen, 32768-pixel images, 100,000 items"
 	@echo "make bench       the benchmarks, each beside its peer or its limit"
-	@echo "make train-demo  train the shipped model again"
+	@echo "make train-demo  train the shipped segmentor again"
+	@echo "make train-align train the shipped alignment model again"
 
 install: .venv/installed
 
@@ -59,6 +60,9 @@ bench: install
 
 train-demo: install
 	$(BIN)/python -m gridscribe.pipelines.train_demo
+
+train-align: install
+	$(BIN)/python -m gridscribe.pipelines.train_align
 
 clean:
 	rm -rf demo build work_dirs .pytest_cache .mypy_cache .ruff_cache .hypothesis

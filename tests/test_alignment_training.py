@@ -30,6 +30,8 @@ TEXT = {"context_length": 24, "vocab_size": 49408, "width": 16, "heads": 1, "lay
 ARCHITECTURE = {"embed_dim": 16, "quick_gelu": False, "vision_cfg": VISION, "text_cfg": TEXT}
 SMALL = {
     "train_dataloader.batch_size": 6,
+    "train_dataloader.num_workers": 0,
+    "train_dataloader.persistent_workers": False,
     "train_dataloader.collate_fn.context": 24,
     "train_dataloader.dataset.side": 32,
     "train_dataloader.dataset.pixels": (40, 120),
@@ -68,12 +70,14 @@ def batch(scenes: Path, crops: str = "objects", first: int = 0) -> dict[str, tor
     return collate_views([views[k] for k in range(first, first + 6)], context=24)
 
 
-def test_two_stages_make_a_package_that_loads(scenes: Path, tmp_path: Path) -> None:
-    first = train("stage1", tmp_path / "one", scenes)
+def test_three_stages_make_a_package_that_loads(scenes: Path, tmp_path: Path) -> None:
+    zeroth = train("stage0", tmp_path / "zero", scenes)
+    first = train("stage1", tmp_path / "one", scenes, pretrained=tmp_path / "zero" / "package")
     second = train("stage2", tmp_path / "two", scenes, pretrained=tmp_path / "one" / "package")
-    assert first.source["training"]["initial_weights"] == "random"
+    assert zeroth.source["training"]["initial_weights"] == "random"
+    assert first.source["training"]["initial_weights"] == {"name": "align-stage0", "digest": zeroth.digest}
     assert second.source["training"]["initial_weights"] == {"name": "align-stage1", "digest": first.digest}
-    assert second.source["training"]["weights"] == {"contrast": 1.0, "region": 1.0}
+    assert second.source["training"]["weights"] == {"contrast": 1.0, "region": 1.0, "roi": 1.0}
     loaded = load_alignment(tmp_path / "two" / "package")
     assert loaded.digest == second.digest
     assert (loaded.name, loaded.gsd, loaded.window, loaded.patch) == ("align", (0.1, 0.5), 32, 8)

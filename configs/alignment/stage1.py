@@ -21,6 +21,7 @@ train_dataloader = dict(
     collate_fn=dict(type="collate_views", context={{_base_.context}}),
     dataset=dict(type="AlignmentViews", data_root="scenes", side={{_base_.side}}, crops="random", count=1),
 )
+optim_wrapper = dict(optimizer=dict(lr=3e-4))
 package = dict(
     name="align-stage1", description="CLIP of RGB and words, FarSLIP's first stage; trained on generated scenes only"
 )

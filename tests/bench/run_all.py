@@ -13,6 +13,7 @@ BENCHES = (
     "at_many.py",
     "overlap.py",
     "missing_height.py",
+    "dense_encoding.py",
     "token_store.py",
     "vector_search.py",
     "training_throughput.py",

@@ -10,4 +10,4 @@ architecture = dict(
     vision_cfg=dict(image_size=side, layers=6, width=192, head_width=64, patch_size=16, mlp_ratio=4.0, no_ln_pre=False),
     text_cfg=dict(context_length=context, vocab_size=49408, width=128, heads=2, layers=3, mlp_ratio=4.0),
 )
-package = dict(gsd=(0.1, 0.5))
+package = dict(gsd=(0.15, 0.45))  # of what the towers see: views of 96 to 288 px at 0.2 m, brought to 128
