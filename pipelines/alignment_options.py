@@ -54,8 +54,9 @@ class VocabularyOptions:
     """A text file of classes with other words for them, or a shipped one's name."""
     offsets: str | None = None
     """The `offsets.json` of an evaluation of the same model and classes; None: all classes are as they come."""
-    variant: str = "segearth"
-    """What the encoder's last block does for dense tokens; see `models.clip.dense`."""
+    variant: str | None = None
+    """What the encoder's last block does for dense tokens, see `models.clip.dense`; None: what the package was trained with,
+    else segearth."""
     bias: float | None = None
     """Share of the window's own cosine that is taken off each token's; None: that of SegEarth-OV."""
 
@@ -66,8 +67,9 @@ class AlignmentOptions:
 
     model: str = "align"
     """A shipped alignment model's name, a folder, or a URI of an alignment package."""
-    variant: str = "segearth"
-    """What the encoder's last block does for dense tokens; see `models.clip.dense`."""
+    variant: str | None = None
+    """What the encoder's last block does for dense tokens, see `models.clip.dense`; None: what the package was trained with,
+    else segearth."""
     window: int | None = None
     """Pixels a side that the encoder sees at once; None: the package's own."""
     stride: int | None = None

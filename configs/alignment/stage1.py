@@ -12,6 +12,7 @@ model = dict(
     mean=(0.44, 0.44, 0.41),
     std=(0.2, 0.2, 0.19),
     weights=dict(contrast=1.0, distil=0.1),
+    variant="maskclip",
 )
 train_dataloader = dict(
     batch_size=64,

@@ -50,7 +50,7 @@ CALIBRATION_FILE = "offsets.json"
 )
 @click.option(
     "--variant",
-    help="Alignment models: the encoder's last block: segearth (default), vanilla, maskclip, sclip, clearclip.",
+    help="Alignment models: the encoder's last block: segearth, vanilla, maskclip, sclip, clearclip; default: as trained.",
 )
 @click.option("--seed", type=int, help="Alignment models: what is drawn depends on it; default: 0.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON document on stdout.")
@@ -171,7 +171,7 @@ def _evaluate_alignment(
         given["--train-data"],
         concepts_path(given["--classes"] or "gamus"),
         engine=engine,
-        variant=given["--variant"] or "segearth",
+        variant=given["--variant"],
         seed=given["--seed"] or 0,
         offsets=given["--offsets"],
     )

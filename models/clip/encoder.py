@@ -55,13 +55,16 @@ def resolve_encoder(
     name: str,
     package: AlignmentPackage,
     *,
-    variant: str = "segearth",
+    variant: str | None = None,
     precision: str | None = None,
     batch: int | None = None,
     threads: int | None = None,
     window: int | None = None,
 ) -> DenseSpec:
-    """The exact encoder that `name` means on this machine; as `resolve_engine`, which see, with a `variant`."""
+    """The exact encoder that `name` means on this machine; as `resolve_engine`, which see, with a `variant` (None: the
+    package's own).
+    """
+    variant = package.variant if variant is None else variant
     if variant not in VARIANTS:
         raise UsageError(f"variant={variant!r}: must be one of {', '.join(VARIANTS)}")
     spec = resolve_engine(name, package, precision=precision, batch=batch, threads=threads, window=window)

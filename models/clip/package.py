@@ -25,6 +25,8 @@ TASK = "similarity-search"
 BANDS = ("red", "green", "blue")
 FILES = {"image": "image.safetensors", "text": "text.safetensors"}
 TOWER_LIMIT = 4 << 30
+VARIANT = "segearth"
+"""Of the last block, where nothing else is known: the best for CLIPs that were not trained for dense tokens."""
 Tower = Literal["image", "text"]
 BOTH: tuple[Tower, ...] = ("image", "text")
 
@@ -73,6 +75,11 @@ class AlignmentPackage:
     def context_length(self) -> int:
         """Most tokens of a phrase, its start and end among them."""
         return int(self.architecture["text_cfg"]["context_length"])
+
+    @property
+    def variant(self) -> str:
+        """What the image tower's last block does for dense tokens (see `dense`): as in training, where that was ours."""
+        return str(self.source.get("training", {}).get("variant", VARIANT))
 
     @property
     def quick_gelu(self) -> bool:

@@ -68,7 +68,7 @@ class Examination:
     classes: Path
     """Class file of the segmentation, in the order of the labels; also the words of the class-name lookup."""
     engine: str = "auto"
-    variant: str = "segearth"
+    variant: str | None = None
     seed: int = 0
     stride: int | None = None
     """Pixels between windows of the segmentation; half a window unless given."""

@@ -96,6 +96,7 @@ def train_alignment(
         "weights": dict(aligner.weights),
         "teacher": aligner.teacher,
         "target": aligner.target,
+        "variant": aligner.dense.variant,
         "initial_weights": "random" if first is None else {"name": first.name, "digest": first.digest},
     }
     package, described = assemble(
