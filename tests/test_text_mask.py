@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import json
 import math
 from pathlib import Path
 
 import numpy as np
 import pytest
+import rasterio
+from click.testing import CliRunner
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gridscribe import Client
+from gridscribe.cli.segment import command
 from gridscribe.client.points import SURE, SURELY_NOT, halved, points_of
 from gridscribe.client.prototypes import Prototypes
 from gridscribe.client.text_mask import second_look, votes
@@ -204,6 +208,24 @@ def test_a_box_answers_for_its_part_and_memory_is_used(out: Path) -> None:
     part = client.segment("red roof", image=other, bbox=(lon - 1e-4, lat - 1e-4, lon + 1e-4, lat + 1e-4))
     assert part.array.size < whole.array.size
     assert whole.window.contains(part.window)
+
+
+def test_the_command(out: Path, tmp_path: Path) -> None:
+    image = Client(out).regions().to_pylist()[0]["image"]
+    wanted = Client(out).segment("water", image=image)
+    runner = CliRunner()
+    done = runner.invoke(command, [str(out), "water", "--image", image, "--to", str(tmp_path / "w.tif"), "--json"])
+    assert done.exit_code == 0, done.output
+    told = json.loads(done.stdout)
+    assert [region["region_id"] for region in told["regions"]] == list(wanted.regions)
+    assert told["pixels"] == wanted.array.sum()
+    assert len(told["points"]) == len(wanted.points)
+    with rasterio.open(tmp_path / "w.tif") as file:
+        np.testing.assert_array_equal(file.read(1), wanted.array)
+        assert file.crs.to_string() == wanted.crs
+        assert tuple(file.transform)[:6] == wanted.transform
+    plain = runner.invoke(command, [str(out), "water", "--image", image])
+    assert plain.stdout.splitlines()[0].startswith(f"{told['pixels']} of 78000 px in {len(wanted.regions)} regions")
 
 
 def test_what_cannot_be_answered_is_said(out: Path) -> None:

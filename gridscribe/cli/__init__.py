@@ -19,6 +19,7 @@ COMMANDS = {
     "at": "gridscribe.cli.at",
     "match": "gridscribe.cli.match",
     "similar": "gridscribe.cli.similar",
+    "segment": "gridscribe.cli.segment",
     "picture": "gridscribe.cli.picture",
     "export": "gridscribe.cli.export",
     "catalog": "gridscribe.cli.catalog",

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from gridscribe.client.client import Client
-from gridscribe.client.found import Heatmap, Label, Match, Region
+from gridscribe.client.found import Heatmap, Label, Match, Region, TextMask
 from gridscribe.client.pixel import Mask, Pixel
+from gridscribe.client.prototypes import Prototypes
 
-__all__ = ["Client", "Heatmap", "Label", "Mask", "Match", "Pixel", "Region"]
+__all__ = ["Client", "Heatmap", "Label", "Mask", "Match", "Pixel", "Prototypes", "Region", "TextMask"]
