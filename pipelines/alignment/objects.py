@@ -66,7 +66,7 @@ class SceneObjects:
         for number, group in groupby(self.places, key=lambda place: place[0]):
             image = self.images[number]
             labels = _read(image.path.with_name(image.path.name.replace("_rgb.tif", "_labels.tif")), [1])[0]
-            outlines = _outlines(image.path)
+            outlines = outlines_of(image.path)
             for _, region in group:
                 found.append(_class_inside(labels, outlines[region], pixels_of(image.regions[region], labels.shape)))
         return np.array(found, np.uint8)
@@ -100,7 +100,7 @@ def _read(path: Path, bands: list[int]) -> NDArray[np.uint8]:
     return pixels
 
 
-def _outlines(rgb: Path) -> list[Any]:
+def outlines_of(rgb: Path) -> list[Any]:
     """The outlines of a scene's objects in pixels, as their file has them in longitude and latitude."""
     import pyproj
     import rasterio
