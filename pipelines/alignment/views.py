@@ -54,10 +54,11 @@ class View:
 class Views:
     """Samples of annotated images.
 
-    An image with a caption is seen nearly whole. Of one without, a part around one of its objects is seen, half of the time
-    around one of a category drawn evenly from all, and the caption names some of what is in view. `crops` says where the K
+    An image with a caption is seen nearly whole. Of one without, a part around one of its objects is seen, a share `even` of
+    the time around one of a category drawn evenly from all, and the caption names some of what is in view. `crops` says where the K
     boxes of a view are: `objects` around up to K of its objects (fewer where it has fewer), `random` as FarSLIP's first stage
-    has them (0.3 to 0.7 of the view, sides 3:4 to 4:3). The first R of them come as pictures too.
+    has them (0.3 to 0.7 of the view, sides 3:4 to 4:3). The first R of them come as pictures too; the first of all is the object that
+    the view was chosen for, where it is in view.
     """
 
     def __init__(
@@ -69,6 +70,7 @@ class Views:
         crops: Crops = "objects",
         count: int = 4,
         drawn: int | None = None,
+        even: float = 0.5,
         pixels: tuple[int, int] = (96, 288),
         length: int = 1 << 20,
         plain: bool = False,
@@ -80,12 +82,15 @@ class Views:
             raise UsageError(f"crops={crops!r}: must be one of {', '.join(get_args(Crops))}")
         if not 1 <= pixels[0] <= pixels[1] or count < 0 or side < 1:
             raise UsageError(f"side={side}, count={count}, pixels={pixels}: positive, and pixels in order, are needed")
+        if not 0 <= even <= 1:
+            raise UsageError(f"even={even}: must lie in 0..1")
         if drawn is not None and not 0 <= drawn <= count:
             raise UsageError(f"drawn={drawn}: must lie in 0..count ({count}); None draws every crop")
         if not images or not any(image.regions or image.caption for image in images):
             raise InputError("no image has a caption or an object: nothing can be learnt from them")
         self.images, self.side, self.seed, self.crops, self.count = list(images), side, seed, crops, count
         self.drawn, self.pixels, self.length, self.plain = count if drawn is None else drawn, pixels, length, plain
+        self.even = even
         self.categories = sorted({region.category for image in images for region in image.regions})
         self._holders = {
             name: [k for k, image in enumerate(images) if any(r.category == name for r in image.regions)]
@@ -97,13 +102,13 @@ class Views:
 
     def __getitem__(self, index: int) -> View:
         rng = np.random.default_rng((self.seed, index))
-        image, window = self._choose(rng)
+        image, window, focus = self._choose(rng)
         pixels = _pixels(image.path)
         shape = pixels.shape[1:]
         window = window if window is not None else _nearly_whole(rng, shape)
         seen = in_view(image.regions, window, shape)
         text = image.caption if image.caption is not None else self._caption(seen, rng)
-        boxes, named = self._crops(seen, window, rng)
+        boxes, named = self._crops(seen, window, focus, rng)
         phrases = tuple(said_of(region.caption, region.category, rng) for region in named)
         flip, turns, colour = bool(rng.integers(2)), int(rng.integers(4)), int(rng.integers(1 << 31))
         if self.plain:
@@ -130,27 +135,28 @@ class Views:
             phrases,
         )
 
-    def _choose(self, rng: Rng) -> tuple[AnnotatedImage, Window | None]:
-        """An image, and the part of it to see; None: nearly all."""
+    def _choose(self, rng: Rng) -> tuple[AnnotatedImage, Window | None, AnnotatedRegion | None]:
+        """An image, the part of it to see (None: nearly all), and the object that this is about."""
         wanted = None
-        if self.categories and rng.random() < 0.5:
+        if self.categories and rng.random() < self.even:
             wanted = self.categories[int(rng.integers(len(self.categories)))]
             image = self.images[int(rng.choice(self._holders[wanted]))]
         else:
             image = self.images[int(rng.integers(len(self.images)))]
         if image.caption is not None:
-            return image, None
+            return image, None, None
         rows, cols = _pixels(image.path).shape[1:]
         low, high = np.log(self.pixels)
         side = min(round(float(np.exp(rng.uniform(low, high)))), rows, cols)
         objects = [region for region in image.regions if wanted is None or region.category == wanted]
-        if objects:  # a view of nothing teaches nothing
-            x0, y0, x1, y1 = objects[int(rng.integers(len(objects)))].box
+        focus = objects[int(rng.integers(len(objects)))] if objects else None
+        if focus is not None:  # a view of nothing teaches nothing
+            x0, y0, x1, y1 = focus.box
             place = np.array([(y0 + y1) / 2 * rows, (x0 + x1) / 2 * cols]) - rng.uniform(0.25, 0.75, 2) * side
         else:
             place = rng.uniform(0, (rows - side, cols - side))
         row, col = (int(np.clip(at, 0, size - side)) for at, size in zip(place, (rows, cols), strict=True))
-        return image, Window(row, col, side, side)
+        return image, Window(row, col, side, side), focus
 
     def _caption(self, seen: Sequence[tuple[AnnotatedRegion, Window]], rng: Rng) -> str:
         kinds = list({region.category: None for region, _ in seen})
@@ -165,11 +171,12 @@ class Views:
         return sentence(phrases, rng)
 
     def _crops(
-        self, seen: Sequence[tuple[AnnotatedRegion, Window]], window: Window, rng: Rng
+        self, seen: Sequence[tuple[AnnotatedRegion, Window]], window: Window, focus: AnnotatedRegion | None, rng: Rng
     ) -> tuple[list[Window], list[AnnotatedRegion]]:
         if self.crops == "random":
             return [_random_crop(rng, window) for _ in range(self.count)], []
-        chosen = [seen[k] for k in rng.permutation(len(seen))[: self.count].tolist()]
+        order = sorted(rng.permutation(len(seen)).tolist(), key=lambda k: seen[k][0] is not focus)
+        chosen = [seen[k] for k in order[: self.count]]
         return [square_around(box) for _, box in chosen], [region for region, _ in chosen]
 
 
