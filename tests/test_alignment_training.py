@@ -109,6 +109,7 @@ def test_a_run_that_was_stopped_ends_as_one_that_was_not(scenes: Path, tmp_path:
         ({"contrast": 1.0}, "objects", {"loss_contrast"}),
         ({"contrast": 1.0, "region": 1.0}, "objects", {"loss_contrast", "loss_region"}),
         ({"contrast": 1.0, "roi": 1.0}, "objects", {"loss_contrast", "loss_roi"}),
+        ({"region": 1.0}, "objects", {"loss_region"}),
         ({"contrast": 0.0, "distil": 1.0}, "random", {"loss_contrast", "loss_distil"}),
     ],
 )

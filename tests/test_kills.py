@@ -17,6 +17,7 @@ from pathlib import Path
 import pytest
 
 from tests.tiny import MASKS_JOB, tiny_package, tree_bytes, write_pair
+from tests.tiny_clip import tiny_alignment
 
 MASKS = 30  # commits of masks: 24 small images, and six boxes of the wide one; 25 of regions come after them
 OPTIONS = ["--cfg-options", "bundle_pixels=20000", "--cfg-options", "item_size=512"]
@@ -26,17 +27,21 @@ OPTIONS = ["--cfg-options", "bundle_pixels=20000", "--cfg-options", "item_size=5
 def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("kills")
     tiny_package(folder / "model")
+    tiny_alignment(folder / "align")
     for k in range(24):
         write_pair(folder / "in", f"t{k:02}", 100 + k, 150, seed=k, origin=(500_000 + 100 * k, 5_000_000))
     write_pair(folder / "in", "wide", 700, 1100, seed=99, origin=(700_000, 5_000_000))
     return folder
 
 
-def command(place: Path, out: Path, executor: str, workers: int) -> list[str]:
+def command(place: Path, out: Path, executor: str, workers: int, words: bool = False) -> list[str]:
+    """With `words` regions are embedded and tokens stored too."""
+    align = (f"alignment.model={place / 'align'}", "alignment.concepts=None", "tokens.pruner.block=16") if words else ()
     return [
-        *(sys.executable, "-m", "gridscribe", "run", MASKS_JOB, "--input", str(place / "in"), "--output", str(out)),
-        *("--executor", executor, "--workers", str(workers), "--cfg-options", f"model={place / 'model'}", "--json"),
+        *(sys.executable, "-m", "gridscribe", "run", "raster" if words else MASKS_JOB, "--json"),
+        *("--input", str(place / "in"), "--output", str(out), "--executor", executor, "--workers", str(workers)),
         *OPTIONS,
+        *(part for option in (f"model={place / 'model'}", *align) for part in ("--cfg-options", option)),
     ]
 
 
@@ -139,20 +144,27 @@ def test_a_killed_driver_is_resumed(place: Path, undisturbed: dict[str, bytes], 
 
 
 def check_driver_kill(
-    place: Path, undisturbed: dict[str, bytes], out: Path, executor: str, after: int, delay: float
+    place: Path,
+    undisturbed: dict[str, bytes],
+    out: Path,
+    executor: str,
+    after: int,
+    delay: float,
+    *,
+    words: bool = False,
 ) -> None:
-    process = start(command(place, out, executor, 1))
+    process = start(command(place, out, executor, 1, words))
     wait_for_commits(out, after, process)
     time.sleep(delay)
     kill_all(process)
     assert len(commits(out)) < MASKS + 25
     stamps = {path: path.stat().st_mtime_ns for path in out.glob("products/*/commits/*.json")}
-    result = finish(command(place, out, executor, 1))
+    result = finish(command(place, out, executor, 1, words))
     assert result["counts"]["done"] == 25  # type: ignore[index]
     assert tree_bytes(out) == undisturbed
     for path, stamp in stamps.items():
         assert path.stat().st_mtime_ns == stamp, f"{path.name} was written again"
-    assert finish(command(place, out, executor, 1))["nothing_to_do"]
+    assert finish(command(place, out, executor, 1, words))["nothing_to_do"]
 
 
 def test_ctrl_c_stops_cleanly_and_resumes(place: Path, undisturbed: dict[str, bytes]) -> None:
@@ -176,3 +188,23 @@ def test_kills_at_random_moments(place: Path, undisturbed: dict[str, bytes], num
     executor = rng.choice(["local", "ray"])
     after, delay = rng.randrange(MASKS + 20), rng.uniform(0, 0.1)
     check_driver_kill(place, undisturbed, place / f"soak-{number}", executor, after, delay)
+
+
+@pytest.fixture(scope="module")
+def undisturbed_words(place: Path) -> dict[str, bytes]:
+    result = finish(command(place, place / "plain-words", "local", 1, words=True))
+    assert (result["computed"], result["regions"]) == (MASKS, 25)
+    found = tree_bytes(place / "plain-words")
+    assert any("/tokens/" in name for name in found)
+    return found
+
+
+@pytest.mark.soak
+@pytest.mark.timeout(3600)
+@pytest.mark.parametrize("number", range(8))
+def test_kills_at_random_moments_with_embeddings(place: Path, undisturbed_words: dict[str, bytes], number: int) -> None:
+    """Tokens, vectors and labels of regions too."""
+    rng = random.Random(100 + number)
+    executor, after = ("ray", "local")[number % 2], rng.randrange(MASKS + 20)
+    out = place / f"words-{number}"
+    check_driver_kill(place, undisturbed_words, out, executor, after, rng.uniform(0, 0.2), words=True)

@@ -105,18 +105,20 @@ class Aligner(BaseModel):
         with torch.no_grad():
             self.logit_scale.clamp_(0, LARGEST_SCALE)
         scale = self.logit_scale.exp()
-        cls, tokens = self.dense(views)
-        losses = {"loss_contrast": self._weight("contrast") * global_contrast(cls, self.encode_text(texts), scale)}
-        self._follow(losses["loss_contrast"].detach(), len(views))
+        losses: dict[str, Tensor] = {}
+        pooled = views
+        if any(self._weight(name) for name in LOSSES - {"region"}):  # crops alone need no view
+            cls, tokens = self.dense(views)
+            losses["loss_contrast"] = self._weight("contrast") * global_contrast(cls, self.encode_text(texts), scale)
+            self._follow(losses["loss_contrast"].detach(), len(views))
+            if self._weight("roi") or (self._weight("distil") and bool(self.distilling)):
+                pooled = roi_vectors(tokens, boxes, owner)
         said = self.encode_text(phrases) if self._weight("region") or self._weight("roi") else phrases
         crop_cls, crop_tokens = self._crops(crops)
-        pooled = tokens
-        if self._weight("roi") or (self._weight("distil") and bool(self.distilling)):
-            pooled = roi_vectors(tokens, boxes, owner)
         if self._weight("roi"):
             losses["loss_roi"] = self._weight("roi") * region_contrast(pooled, said, truth, scale)
         if self._weight("region"):
-            own = cls.sum() * 0.0
+            own = said.sum() * 0.0
             if len(crops):
                 own = region_contrast(crop_cls, said[drawn], truth[drawn][:, drawn], scale)
             losses["loss_region"] = self._weight("region") * own

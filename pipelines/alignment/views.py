@@ -55,10 +55,10 @@ class Views:
     """Samples of annotated images.
 
     An image with a caption is seen nearly whole. Of one without, a part around one of its objects is seen, a share `even` of
-    the time around one of a category drawn evenly from all, and the caption names some of what is in view. `crops` says where the K
-    boxes of a view are: `objects` around up to K of its objects (fewer where it has fewer), `random` as FarSLIP's first stage
-    has them (0.3 to 0.7 of the view, sides 3:4 to 4:3). The first R of them come as pictures too; the first of all is the object that
-    the view was chosen for, where it is in view.
+    the time around one of a category drawn evenly from all, and the caption names some of what is in view. `crops` says where
+    the K boxes of a view are: `objects` around up to K of its objects (fewer where it has fewer), `random` as FarSLIP's first
+    stage has them (0.3 to 0.7 of the view, sides 3:4 to 4:3). The first R of them come as pictures too; the first of all is the
+    object that the view was chosen for, where it is in view.
     """
 
     def __init__(
