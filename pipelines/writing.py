@@ -126,7 +126,8 @@ class PartWriter:
                 self._writers[kind].write_rows(int(first), array)
         for row in arrays[MASK.name]:  # row by row: counting makes eight bytes of each pixel
             self._counts += np.bincount(row, minlength=256)
-        self._height_pixels += self._coder.add(int(first), arrays[HEIGHT.name], int(HEIGHT.nodata))
+        self._height_pixels += int(np.count_nonzero(arrays[HEIGHT.name] != HEIGHT.nodata))
+        self._coder.add(int(first), arrays[HEIGHT.name], int(HEIGHT.nodata))
 
     def _metadata(self) -> dict[str, str]:
         metadata = {"GRIDSCRIBE_PRODUCT": self._product, "GRIDSCRIBE_MODEL": self._package.name}

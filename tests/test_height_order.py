@@ -31,8 +31,8 @@ def test_codes_of_a_box(height: int, width: int, seed: int, step: int) -> None:
     metres = rng.integers(-300, 5000, (height, width)).astype(np.int16)
     metres[rng.random(metres.shape) < rng.choice([0.0, 0.3, 0.95])] = NODATA
     coder = HeightCoder(height, width)
-    known = sum(coder.add(k, metres[k : k + step], NODATA) for k in range(0, height, step))
-    assert known == (metres != NODATA).sum()
+    for k in range(0, height, step):
+        coder.add(k, metres[k : k + step], NODATA)
     codes = np.frombuffer(coder.codes(), np.uint8)
     assert len(codes) == cells(height) * cells(width) <= 100
 
@@ -50,6 +50,29 @@ def test_codes_of_a_box(height: int, width: int, seed: int, step: int) -> None:
             continue
         low, high = bounds(codes[cell : cell + 1])
         assert low[0] - 1e-9 <= np.mean(there) / 100 <= high[0] + 1e-9
+
+
+@pytest.mark.parametrize(("height", "width"), [(641, 2000), (3000, 330), (1280, 1279)])
+def test_large_boxes_are_sampled(height: int, width: int) -> None:
+    """Every n-th pixel each way, so many that no cell has fewer than 32 a side; however the rows come."""
+    rng = np.random.default_rng(height)
+    metres = rng.integers(0, 3000, (height, width)).astype(np.int16)
+    metres[rng.random(metres.shape) < 0.4] = NODATA
+    found = []
+    for step in (7, 512):
+        coder = HeightCoder(height, width)
+        for k in range(0, height, step):
+            coder.add(k, metres[k : k + step], NODATA)
+        found.append(coder.codes())
+    assert found[0] == found[1]
+    rows, cols = np.arange(0, height, max(1, height // 320)), np.arange(0, width, max(1, width // 320))
+    sample = metres[np.ix_(rows, cols)]
+    cell = (rows * 10 // height)[:, None] * 10 + cols * 10 // width
+    for k, code in enumerate(found[0]):
+        assert min((rows * 10 // height == k // 10).sum(), (cols * 10 // width == k % 10).sum()) >= 32
+        there = sample[(cell == k) & (sample != NODATA)]
+        low, high = bounds(np.array([code], np.uint8))
+        assert low[0] - 1e-9 <= there.mean() / 100 <= high[0] + 1e-9
 
 
 def test_codes_compare_as_heights_do() -> None:
