@@ -80,7 +80,7 @@ def test_three_stages_make_a_package_that_loads(scenes: Path, tmp_path: Path) ->
     assert second.source["training"]["weights"] == {"contrast": 1.0, "region": 1.0, "roi": 1.0}
     loaded = load_alignment(tmp_path / "two" / "package")
     assert loaded.digest == second.digest
-    assert (loaded.name, loaded.gsd, loaded.window, loaded.patch) == ("align", (0.1, 0.5), 32, 8)
+    assert (loaded.name, loaded.gsd, loaded.window, loaded.patch) == ("align", (0.15, 0.45), 32, 8)
     assert TextEncoder(loaded).embed(["swimming pool"]).shape == (1, 16)
     assert build_image_tower(loaded)(torch.zeros(1, 3, 32, 32)).shape == (1, 16)
     assert (tmp_path / "two" / "curve.png").read_bytes()[:4] == b"\x89PNG"

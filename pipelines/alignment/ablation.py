@@ -128,7 +128,7 @@ def run_one(run: Run, work_dir: Path) -> dict[str, Any]:
     return {
         "arm": run.arm,
         "seed": run.seed,
-        "budget": {**shared, "pretrained": package.source["training"]["initial_weights"]},
+        "budget": {**shared, "pretrained": package.source["training"].get("initial_weights")},
         "seconds": round(seconds, 1),
         "training": package.source["training"],
         "scores": evaluate_alignment(package, how).to_json(),
