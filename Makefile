@@ -12,7 +12,7 @@ help:
 	@echo "make soak        the long tests: random kills by the dozen, 32768-pixel images, 100,000 items"
 	@echo "make bench       the benchmarks, each beside its peer or its limit"
 	@echo "make train-demo  train the shipped segmentor again"
-	@echo "make train-align train the shipped alignment model again"
+	@echo "make train-align train an alignment model on generated scenes (in work: none is shipped)"
 
 install: .venv/installed
 

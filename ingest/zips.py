@@ -47,7 +47,7 @@ class ZipDirectory:
             # read-only, and given a raw file: zipfile seeks and reads what it needs
             with zipfile.ZipFile(io.BufferedReader(RangeFile(whole), 256 << 10)) as archive:
                 infos = archive.infolist()
-        except (zipfile.BadZipFile, ValueError, struct.error, NotImplementedError, EOFError, UnicodeError) as exc:
+        except (zipfile.BadZipFile, ValueError, struct.error, NotImplementedError, EOFError) as exc:
             raise UnreadableError(f"{whole.name}: damaged or cut short: {exc}") from exc
         if len(infos) > limits.max_members:
             raise RefusedError(f"{whole.name}: {len(infos):,} members (limit max_members: {limits.max_members:,})")

@@ -74,6 +74,14 @@ def stated_format(uri: str | Path) -> str | None:
     return stated if isinstance(stated, str) else None
 
 
+def check_unchanged(uri: str, found: str, planned: str) -> None:
+    """Raises ModelError where the digest of the package at `uri` is not the one that a job was planned with."""
+    if found != planned:
+        raise ModelError(
+            f"model {uri}: digest {found[:16]} is not the product's {planned[:16]}; the package changed after the job was planned"
+        )
+
+
 def encode(document: Mapping[str, Any]) -> bytes:
     """`model.json` as it is written."""
     return json.dumps(document, indent=2).encode() + b"\n"

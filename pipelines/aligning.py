@@ -9,12 +9,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from gridscribe.errors import InputError, ModelError, UsageError
+from gridscribe.errors import InputError, UsageError
 from gridscribe.ingest.raster import open_raster
 from gridscribe.models.clip.concepts import ConceptBank, concepts_path, read_concepts
 from gridscribe.models.clip.encoder import DenseSpec, open_encoder, resolve_encoder
 from gridscribe.models.clip.package import AlignmentPackage, load_alignment
 from gridscribe.models.clip.shared_encoder import SharedEncoder
+from gridscribe.models.package_files import check_unchanged
 from gridscribe.pipelines.alignment_options import AlignmentOptions, Look, TokenOptions
 from gridscribe.pipelines.config import EngineOptions
 from gridscribe.pipelines.items import Part
@@ -157,9 +158,5 @@ class Alignment:
 def checked_package(spec: AlignmentSpec, towers: tuple[Any, ...]) -> AlignmentPackage:
     """The package of `spec`; raises `ModelError` where what lies there now is another."""
     package = load_alignment(spec.model, towers=towers)
-    if package.digest != spec.digest:
-        raise ModelError(
-            f"model {spec.model}: digest {package.digest[:16]} is not the product's {spec.digest[:16]}; "
-            "the package changed after the job was planned"
-        )
+    check_unchanged(spec.model, package.digest, spec.digest)
     return package

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from gridscribe.errors import ModelError, UsageError
+from gridscribe.errors import UsageError
 from gridscribe.models.clip.concepts import concepts_path, read_concepts
 from gridscribe.models.clip.encoder import DenseSpec, open_encoder, resolve_encoder
 from gridscribe.models.clip.open_vocabulary import BIAS, OpenVocabulary, OpenVocabularyEngine, open_vocabulary
@@ -14,11 +14,12 @@ from gridscribe.models.clip.package import load_alignment
 from gridscribe.models.engines import EngineSpec, open_engine, resolve_engine
 from gridscribe.models.engines.base import Engine
 from gridscribe.models.package import ClassInfo, ModelPackage, load_package
-from gridscribe.pipelines.alignment.calibration import read_offsets
+from gridscribe.models.package_files import check_unchanged
+from gridscribe.pipelines.alignment.calibration import fitted_for, read_offsets
+from gridscribe.pipelines.alignment.segmenting import word_windows
 from gridscribe.pipelines.alignment_options import VocabularyOptions
 from gridscribe.pipelines.config import EngineOptions
 from gridscribe.pipelines.reading import WindowPlan
-from gridscribe.pipelines.scale import ANY_GSD
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,19 +52,12 @@ class Segmentor:
         """
         if self.words is None:
             package: ModelPackage = load_package(self.uri)
-            self._check(package.digest)
+            check_unchanged(self.uri, package.digest, self.digest)
             return open_engine(self.engine, package, cores=cores)
         assert isinstance(self.engine, DenseSpec)
         towers = load_alignment(self.uri, towers=("image",))
-        self._check(towers.digest)
+        check_unchanged(self.uri, towers.digest, self.digest)
         return OpenVocabularyEngine(open_encoder(self.engine, towers, cores=cores), self.words)
-
-    def _check(self, found: str) -> None:
-        if found != self.digest:
-            raise ModelError(
-                f"model {self.uri}: digest {found[:16]} is not the product's {self.digest[:16]}; "
-                "the package changed after the job was planned"
-            )
 
 
 def network_segmentor(
@@ -99,30 +93,20 @@ def word_segmentor(
         engine.name, package, variant=options.variant, precision=engine.precision, batch=engine.batch,
         threads=engine.threads, window=window,
     )  # fmt: skip
-    patch = package.patch
-    stride = stride or max(1, resolved.window // 2 // patch) * patch
-    if stride % patch or stride > resolved.window:
-        raise UsageError(
-            f"stride={stride}: must be a multiple of the patch ({patch}) and at most the window ({resolved.window})"
-        )
+    windows = word_windows(package, resolved, stride, strict_gsd=strict_gsd)
     place = concepts_path(options.classes)
     bank = read_concepts(place)
     name = f"{package.name}, {place.stem}"
     bias = BIAS if options.bias is None else options.bias
     words = open_vocabulary(bank, TextEncoder(package), name=name, scale=package.logit_scale, bias=bias)
     if options.offsets is not None:
-        stated: dict[str, Any] = {
-            "model": package.digest, "concepts": bank.digest, "variant": resolved.variant, "window": resolved.window,
-            "bias": bias,
-        }  # fmt: skip
-        fitted = read_offsets(Path(options.offsets), **stated)
+        fitted = read_offsets(Path(options.offsets), **fitted_for(package, bank, resolved, bias))
         words = words.calibrated(fitted.scale, fitted.offsets)
     settings = {
         "classes": bank.digest, "variant": resolved.variant, "bias": words.bias, "scale": words.scale,
         "offsets": list(words.offsets),
     }  # fmt: skip
     return Segmentor(
-        name, options.model, package.digest, words.classes, resolved,
-        WindowPlan(resolved.window, stride, package.gsd or ANY_GSD, strict_gsd), needs_height=False,
-        words=words, settings=settings,
+        name, options.model, package.digest, words.classes, resolved, windows, needs_height=False, words=words,
+        settings=settings,
     )  # fmt: skip

@@ -1,10 +1,11 @@
-"""How the shipped alignment model came about: scenes generated, its towers trained in three stages, examined and packaged.
+"""An alignment model from generated scenes alone: its towers trained in three stages, examined and packaged.
 
     python -m gridscribe.pipelines.train_align [--work-dir DIR] [--scale 1.0]
 
 Stage 0 stands in for the weights of CLIP that FarSLIP starts from, stages 1 and 2 are FarSLIP's (`configs/alignment`). `--scale`
 multiplies the steps of all three. Run again, it goes on where it stopped. The examination is that of `gridscribe evaluate`, on
-scenes that were not trained on, and is left in DIR/evaluation.md and DIR/evaluation.json, with the offsets that it fitted.
+scenes that were not trained on, and is left in DIR/evaluation.md and DIR/evaluation.json, with the offsets that it fitted. The
+package is DIR/stage2/package. None is shipped yet: what the stages gave in the time they had was no better than class names.
 """
 
 from __future__ import annotations
@@ -12,37 +13,22 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import shutil
 import sys
 from pathlib import Path
 
-from gridscribe.ingest.scenes import write_scenes
 from gridscribe.models.clip.concepts import concepts_path
 from gridscribe.models.clip.package import AlignmentPackage, load_alignment
 from gridscribe.models.engines import restart_with_malloc_environment
-from gridscribe.models.package_files import MODEL_FILE, SHIPPED
+from gridscribe.models.package_files import MODEL_FILE
 from gridscribe.pipelines.alignment.evaluation import Examination, evaluate_alignment
 from gridscribe.pipelines.alignment.evaluation_report import markdown
 from gridscribe.pipelines.alignment.training import train_alignment
+from gridscribe.pipelines.made_scenes import MadeScenes
 from gridscribe.progress import reporter
 
-GSD = 0.2
-SIZE = 768
-TRAIN_SEED, TRAIN_COUNT = 1001, 240
-HELD_OUT_SEED, HELD_OUT_COUNT = 2002, 16
+SCENES = MadeScenes(train=(1001, 240), held_out=(2002, 16), size=768, gsd=0.2)
 STEPS = {"stage0": 1600, "stage1": 80, "stage2": 300}
 SEED = 0
-NAME = "align"
-
-
-def make_scenes(work_dir: Path) -> tuple[Path, Path]:
-    """Folders of training and held-out scenes; made once."""
-    folders = work_dir / "train-scenes", work_dir / "held-out-scenes"
-    for folder, seed, count in zip(folders, (TRAIN_SEED, HELD_OUT_SEED), (TRAIN_COUNT, HELD_OUT_COUNT), strict=True):
-        if not (folder / "complete").exists():
-            write_scenes(folder, count, seed, SIZE, GSD)
-            (folder / "complete").touch()
-    return folders
 
 
 def train_stages(data: Path, work_dir: Path, scale: float = 1.0) -> AlignmentPackage:
@@ -74,9 +60,8 @@ def main() -> None:
     parser.add_argument("--work-dir", type=Path, default=Path("work_dirs/align"))
     parser.add_argument("--scale", type=float, default=1.0)
     options = parser.parse_args()
-    data, held_out = make_scenes(options.work_dir)
+    data, held_out = SCENES.in_folder(options.work_dir)
     package = train_stages(data, options.work_dir, options.scale)
-    shutil.copytree(package.uri, SHIPPED / NAME, dirs_exist_ok=True)
     scores = evaluate_alignment(package, Examination(held_out, data, concepts_path("gamus"), seed=SEED), reporter())
     (options.work_dir / "evaluation.json").write_text(json.dumps(scores.to_json(), indent=1) + "\n")
     (options.work_dir / "evaluation.md").write_text(markdown(scores))

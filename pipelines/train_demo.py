@@ -17,34 +17,26 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from gridscribe.ingest.scenes import CLASSES, write_scenes
+from gridscribe.ingest.scenes import CLASSES
 from gridscribe.models.engines import restart_with_malloc_environment
 from gridscribe.models.package_files import SHIPPED
 from gridscribe.pipelines.baselines import train_pixel_classifier
 from gridscribe.pipelines.datasets import find_labelled
 from gridscribe.pipelines.evaluation import score
+from gridscribe.pipelines.made_scenes import MadeScenes
 from gridscribe.pipelines.training import train
 
 GSD = (0.1, 0.5)  # metres per pixel, drawn evenly on a log scale
 SIZE = 768
 TRAIN_SEED, TRAIN_COUNT = 1001, 240
 HELD_OUT_SEED, HELD_OUT_COUNT = 2002, 24
+SCENES = MadeScenes((TRAIN_SEED, TRAIN_COUNT), (HELD_OUT_SEED, HELD_OUT_COUNT), SIZE, GSD)
 STEPS = 2400
-
-
-def make_scenes(work_dir: Path) -> tuple[Path, Path]:
-    """Folders of training and held-out scenes; made once."""
-    folders = work_dir / "train-scenes", work_dir / "held-out-scenes"
-    for folder, seed, count in zip(folders, (TRAIN_SEED, HELD_OUT_SEED), (TRAIN_COUNT, HELD_OUT_COUNT), strict=True):
-        if not (folder / "complete").exists():
-            write_scenes(folder, count, seed, SIZE, GSD)
-            (folder / "complete").touch()
-    return folders
 
 
 def run(kind: str, work_dir: Path, steps: int | None = None) -> dict[str, Any]:
     """Train "scenes" or "pixels" and score it on the held-out scenes; returns the scores."""
-    data, held_out = make_scenes(work_dir)
+    data, held_out = SCENES.in_folder(work_dir)
     if kind == "pixels":
         names = tuple(c.name for c in CLASSES)
         return score(train_pixel_classifier(data, len(names)), find_labelled("scenes", held_out), names).to_json()

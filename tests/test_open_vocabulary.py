@@ -23,6 +23,7 @@ from gridscribe.pipelines.blend import taper
 from gridscribe.pipelines.calibrating import Sampled
 from gridscribe.pipelines.datasets import LabelledImage
 from gridscribe.pipelines.lattice import Lattice, reflect
+from gridscribe.pipelines.scale import ANY_GSD
 from tests.test_concepts import Words
 from tests.test_evaluation import LEGEND, find, write_image
 
@@ -192,7 +193,9 @@ def test_the_stride_is_half_a_window_in_whole_patches(images: list[LabelledImage
     narrow: Any = SimpleNamespace(patch=32, gsd=None, digest="")
     with open_segmenter(narrow, SPEC, vocabulary()) as segmenter:
         assert segmenter.windows.stride == 32
-        assert segmenter.windows.gsd == (0.0, float("inf"))
+        assert segmenter.windows.gsd == ANY_GSD  # no image is too fine or too coarse
+    with pytest.raises(UsageError, match=r"stride=48: .* at most the window \(32\)"):
+        open_segmenter(PACKAGE, SPEC, vocabulary(), stride=48)
 
 
 def test_calibration_on_images_is_never_worse_there(images: list[LabelledImage]) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import numpy as np
@@ -11,6 +11,18 @@ from numpy.typing import NDArray
 from gridscribe.client.tiles import TileReader
 from gridscribe.tiff import BLOCK
 from gridscribe.values import Window
+
+MAX_PIXELS = 1 << 28
+"""Pixels of the largest answer that is put together in memory; larger ones are what `export` is for."""
+AT_ONCE = 1 << 20
+"""Pixels worked on at once."""
+
+
+def strips(window: Window) -> Iterator[Window]:
+    """Rows of `window`, about `AT_ONCE` pixels at a time."""
+    rows = max(1, AT_ONCE // window.width // BLOCK * BLOCK or AT_ONCE // window.width)
+    for row in range(window.row, window.row1, rows):
+        yield Window(row, window.col, min(rows, window.row1 - row), window.width)
 
 
 def joined_window(

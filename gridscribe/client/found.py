@@ -105,24 +105,14 @@ class Region(RegionFacts):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Heatmap:
-    """Similarity of each token of an image with a phrase. Unpacks as `array, transform, crs`."""
+class OnImage:
+    """What a phrase is answered with on the grid of one image. Unpacks as `array, transform, crs`."""
 
-    array: NDArray[np.float32]
-    """[rows, cols] of the image's token grid; NaN where a token was dropped or is not committed."""
+    array: NDArray[Any]
     transform: Affine | None
-    """Affine terms a, b, c, d, e, f from corners of cells to `crs`, as `Affine(*transform)`; None where not georeferenced."""
-    pixel_transform: Affine
-    """The same to pixels of the image: x the column, y the row."""
+    """Affine terms a, b, c, d, e, f from corners of cells of `array` to `crs`, as `Affine(*transform)`; None where the image is
+    not georeferenced."""
     crs: str | None
-    box: Window
-    """The cells of `array` on the image's whole grid of `grid_h x grid_w`."""
-    grid_h: int
-    grid_w: int
-    bias: float
-    """The share of the windows' class vectors that was taken off."""
-    coverage: str
-    """`full` where every cell has a value, `partial`, or `none`."""
     query: str
     """Where the phrase's vector comes from: "text" or "concept"."""
     image: str
@@ -132,6 +122,24 @@ class Heatmap:
     def __iter__(self) -> Iterator[Any]:
         """`array, transform, crs`."""
         return iter((self.array, self.transform, self.crs))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Heatmap(OnImage):
+    """Similarity of each token of an image with a phrase."""
+
+    array: NDArray[np.float32]
+    """[rows, cols] of the image's token grid; NaN where a token was dropped or is not committed."""
+    pixel_transform: Affine
+    """Affine terms to pixels of the image: x the column, y the row."""
+    box: Window
+    """The cells of `array` on the image's whole grid of `grid_h x grid_w`."""
+    grid_h: int
+    grid_w: int
+    bias: float
+    """The share of the windows' class vectors that was taken off."""
+    coverage: str
+    """`full` where every cell has a value, `partial`, or `none`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,15 +157,12 @@ class PointOnImage:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class TextMask:
-    """Which pixels of an image a phrase means. Unpacks as `array, transform, crs`."""
+class TextMask(OnImage):
+    """Which pixels of an image a phrase means."""
 
     array: NDArray[np.bool_]
     """[rows, cols] of the pixels of `window`."""
     window: Window
-    transform: Affine | None
-    """Affine terms from corners of pixels to `crs`; None where not georeferenced."""
-    crs: str | None
     regions: tuple[str, ...]
     """The regions that it consists of, best first."""
     scores: tuple[float, ...]
@@ -166,15 +171,6 @@ class TextMask:
     """What it was found from: the points of the heat map."""
     first: tuple[str, ...]
     """The regions of the first pass: those under positive points."""
-    query: str
-    """Where the phrase's vector comes from: "text" or "concept"."""
-    image: str
-    product: str
-    alignment: str
-
-    def __iter__(self) -> Iterator[Any]:
-        """`array, transform, crs`."""
-        return iter((self.array, self.transform, self.crs))
 
 
 def geojson(geometry: BaseGeometry | None) -> dict[str, Any] | None:

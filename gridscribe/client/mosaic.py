@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from gridscribe.client.blocks import MAX_PIXELS, strips
 from gridscribe.client.crs_group import Bools, Candidates, CrsGroup
 from gridscribe.client.index import ImageIndex
 from gridscribe.client.pixel import Mask
@@ -18,17 +19,12 @@ from gridscribe.client.stored import CLASS_NODATA, EMPTY, Located, stored_values
 from gridscribe.client.tiles import TileReader
 from gridscribe.client.when import Interval
 from gridscribe.errors import QueryError
-from gridscribe.tiff import BLOCK
 from gridscribe.values import Grid, Window
 
 if TYPE_CHECKING:
     from shapely import Polygon
     from shapely.geometry.base import BaseGeometry
 
-MAX_PIXELS = 1 << 28
-"""Pixels of the largest mask that is put together in memory; larger ones are what `export` is for."""
-AT_ONCE = 1 << 20
-"""Pixels worked on at once."""
 STEPS = 32
 """Points along each side of a box, which bends from one CRS to another."""
 SLACK = 1e-6
@@ -141,7 +137,7 @@ class Mosaicker:
             for image, time in zip(images, times, strict=True)
         ]
         out = np.full(window.shape, CLASS_NODATA)
-        for strip in _strips(window):
+        for strip in strips(window):
             out[strip.slices(window)] = self._strip(strip, grid, layers)
         held = shapely.union_all(list(areas.values())).area >= region.area * (1 - 1e-9)
         known = out != CLASS_NODATA
@@ -275,10 +271,3 @@ def _hull(windows: Sequence[Window]) -> Window:
     held = [window for window in windows if window]
     row, col = min(w.row for w in held), min(w.col for w in held)
     return Window(row, col, max(w.row1 for w in held) - row, max(w.col1 for w in held) - col)
-
-
-def _strips(window: Window) -> Iterator[Window]:
-    """Rows of `window`, about `AT_ONCE` pixels at a time."""
-    rows = max(1, AT_ONCE // window.width // BLOCK * BLOCK or AT_ONCE // window.width)
-    for row in range(window.row, window.row1, rows):
-        yield Window(row, window.col, min(rows, window.row1 - row), window.width)

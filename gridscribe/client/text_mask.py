@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gridscribe.client.alignment import HOW
+from gridscribe.client.blocks import MAX_PIXELS, strips
 from gridscribe.client.boxes import Ints
 from gridscribe.client.found import Heatmap, PointOnImage, TextMask
 from gridscribe.client.index import ImageIndex
@@ -64,15 +65,21 @@ def text_mask(
 ) -> TextMask:
     """The answer for the part of the image that `heat` covers; what it consists of is learnt by `memory`, where there is one.
 
-    Memory: the vectors of the image's regions, and eight bytes for each pixel. Raises `QueryError` where regions are not
-    embedded.
+    Memory: the vectors of the image's regions, and a byte for each pixel of the answer. Raises `QueryError` where regions are
+    not embedded, or the answer would not fit into memory.
     """
     alignment, name = alignment_of(index.product), index.ids[image]
+    height, width = index.shapes[image].tolist()
+    window = _pixels_of(heat, height, width)
+    if window.area > MAX_PIXELS:
+        raise QueryError(
+            f"the mask of image {name} has {window.height} x {window.width} px, more than {MAX_PIXELS} in all: ask for a part of "
+            "it with bbox"
+        )
     regions = regions_of(store, index, image)
     found = points_of(heat.array)
     a, b, c, d, e, f = heat.pixel_transform
     row, col = d * found.col + e * found.row + f, a * found.col + b * found.row + c
-    height, width = index.shapes[image].tolist()
     down, across = (np.clip(np.floor(at).astype(np.int64), 0, size - 1) for at, size in ((row, height), (col, width)))
     under = index.regions.values(tiles, np.full(len(found), image), down, across)
     first, never = votes(regions.value, under, found.positive)
@@ -82,10 +89,8 @@ def text_mask(
     chosen = chosen[np.argsort(-score[chosen], kind="stable")]
     if memory is not None:
         memory.learn(alignment.digest, query.values, regions.vectors[chosen])
-    window = _pixels_of(heat, height, width)
-    held = index.regions.window(tiles, image, window)
-    array = np.isin(held, regions.value[chosen])
-    chosen = chosen[np.isin(regions.value[chosen], held)]
+    array, there = _pixels_in(index, tiles, image, window, regions.value[chosen])
+    chosen = chosen[there]
     grid = index.grid(image)
     return TextMask(
         array=array,
@@ -159,6 +164,18 @@ def second_look(
         return first.astype(np.float32)
     result: Float32 = ((likeness - low) / (high - low)).astype(np.float32)
     return result
+
+
+def _pixels_in(
+    index: ImageIndex, tiles: TileReader, image: int, window: Window, values: Ints
+) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+    """(which pixels of `window` are of the regions with `values`, which of those have a pixel there), some rows at a time."""
+    array, there = np.zeros(window.shape, np.bool_), np.zeros(len(values), np.bool_)
+    for strip in strips(window):
+        held = index.regions.window(tiles, image, strip)
+        array[strip.slices(window)] = np.isin(held, values)
+        there |= np.isin(values, held)
+    return array, there
 
 
 def _standard(values: Float32) -> Float32:

@@ -106,7 +106,7 @@ class Aligner(BaseModel):
             self.logit_scale.clamp_(0, LARGEST_SCALE)
         scale = self.logit_scale.exp()
         losses: dict[str, Tensor] = {}
-        pooled = views
+        pooled = views.new_empty(0)
         if any(self._weight(name) for name in LOSSES - {"region"}):  # crops alone need no view
             cls, tokens = self.dense(views)
             losses["loss_contrast"] = self._weight("contrast") * global_contrast(cls, self.encode_text(texts), scale)

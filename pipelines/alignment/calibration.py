@@ -12,7 +12,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gridscribe.errors import UsageError
+from gridscribe.models.clip.concepts import ConceptBank
+from gridscribe.models.clip.encoder import DenseSpec
 from gridscribe.models.clip.open_vocabulary import OpenVocabulary
+from gridscribe.models.clip.package import AlignmentPackage
 from gridscribe.pipelines.calibrating import Sampled
 from gridscribe.pipelines.metrics import fit_temperature
 
@@ -49,6 +52,17 @@ class ClassOffsets:
     def to_json(self) -> dict[str, Any]:
         """Plain data; `read_offsets` reads it back."""
         return {"format": FORMAT, **asdict(self)}
+
+
+def fitted_for(package: AlignmentPackage, bank: ConceptBank, encoder: DenseSpec, bias: float) -> dict[str, Any]:
+    """What offsets belong to, as `read_offsets` is told it."""
+    return {
+        "model": package.digest,
+        "concepts": bank.digest,
+        "variant": encoder.variant,
+        "window": encoder.window,
+        "bias": bias,
+    }
 
 
 def read_offsets(path: Path, **stated: Any) -> ClassOffsets:

@@ -22,7 +22,7 @@ from gridscribe.models.clip.package import AlignmentPackage
 from gridscribe.models.clip.shared_encoder import SharedEncoder
 from gridscribe.models.clip.text import SATELLITE, TextEncoder
 from gridscribe.pipelines.alignment.baselines import SIDE, Baselines, histograms, learn
-from gridscribe.pipelines.alignment.calibration import ClassOffsets, read_offsets
+from gridscribe.pipelines.alignment.calibration import ClassOffsets, fitted_for, read_offsets
 from gridscribe.pipelines.alignment.classifying import (
     Classification,
     baseline_scores,
@@ -258,14 +258,7 @@ def _segment(
     images, sample = find_labelled("scenes", how.held_out), _sample(how)
     fitted: ClassOffsets
     if how.offsets is not None:
-        stated: Mapping[str, Any] = {
-            "model": package.digest,
-            "concepts": bank.digest,
-            "variant": spec.variant,
-            "window": spec.window,
-            "bias": how.bias,
-        }
-        fitted = read_offsets(how.offsets, **stated)
+        fitted = read_offsets(how.offsets, **fitted_for(package, bank, spec, how.bias))
     else:
         fitted = calibrate(package, spec, words, bank.digest, sample, stride=how.stride, report=report)
     return segmentation(package, spec, words, fitted, images, sample, stride=how.stride, report=report)

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from gridscribe.errors import UsageError
 from gridscribe.models.clip.encoder import DenseSpec, open_encoder
 from gridscribe.models.clip.open_vocabulary import OpenVocabulary, OpenVocabularyEngine
 from gridscribe.models.clip.package import AlignmentPackage
@@ -17,6 +18,7 @@ from gridscribe.pipelines.calibrating import ProbabilitySample
 from gridscribe.pipelines.datasets import LabelledImage, Scene
 from gridscribe.pipelines.evaluation import MaskEvaluator, check_classes, score
 from gridscribe.pipelines.reading import WindowPlan
+from gridscribe.pipelines.scale import ANY_GSD
 from gridscribe.pipelines.scores import Scores
 from gridscribe.progress import Quiet, Reporter
 
@@ -45,16 +47,26 @@ class Segmentation:
         }
 
 
+def word_windows(package: AlignmentPackage, spec: DenseSpec, stride: int | None, *, strict_gsd: bool) -> WindowPlan:
+    """The windows of masks by words: `stride` is half the window unless given, in whole patches.
+
+    A package that states no range of ground sampling distance sees every image as it is. Raises UsageError for a stride that
+    is no multiple of the patch, or leaves pixels out.
+    """
+    patch = package.patch
+    stride = stride or max(1, spec.window // 2 // patch) * patch
+    if stride % patch or stride > spec.window:
+        raise UsageError(
+            f"stride={stride}: must be a multiple of the patch ({patch}) and at most the window ({spec.window})"
+        )
+    return WindowPlan(spec.window, stride, package.gsd or ANY_GSD, strict_gsd)
+
+
 def open_segmenter(
     package: AlignmentPackage, spec: DenseSpec, words: OpenVocabulary, stride: int | None = None
 ) -> MaskEvaluator:
-    """Masks of scenes by words: `mask(image)`, `score(images)`; the windows, blending and files are the raster job's own.
-
-    `stride` is half the window unless given, in whole patches. A package that states no range of ground sampling distance sees
-    every image as it is.
-    """
-    stride = stride or max(1, spec.window // 2 // package.patch) * package.patch
-    windows = WindowPlan(spec.window, stride, package.gsd or (0.0, float("inf")), strict_gsd=False)
+    """Masks of scenes by words: `mask(image)`, `score(images)`; the windows, blending and files are the raster job's own."""
+    windows = word_windows(package, spec, stride, strict_gsd=False)
     return MaskEvaluator(words, OpenVocabularyEngine(open_encoder(spec, package), words), windows)
 
 

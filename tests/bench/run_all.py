@@ -14,7 +14,6 @@ BENCHES = (
     "overlap.py",
     "missing_height.py",
     "dense_encoding.py",
-    "text_to_mask.py",
     "token_store.py",
     "vector_search.py",
     "training_throughput.py",
