@@ -20,7 +20,7 @@ class TokenOptions:
     """How the dense tokens of images are stored."""
 
     pruner: Mapping[str, Any] = field(default_factory=lambda: dict(WARD))
-    """A method of `models.pruning` that works on finished vectors, and its settings."""
+    """A method of `models.pruning` that works on finished vectors, and its settings; settings alone are those of the default."""
     kind: Kind = "int8"
     """What a component is stored as; "int8" or "float16"."""
 
@@ -37,7 +37,7 @@ class TokenOptions:
     @property
     def made(self) -> Pruner:
         """The pruner itself."""
-        return pruner_from_json(dict(self.pruner))
+        return pruner_from_json(dict(self.pruner) if "method" in self.pruner else {**WARD, **self.pruner})
 
     def to_json(self) -> dict[str, Any]:
         """Plain data with every setting, those that were left out too."""

@@ -18,6 +18,7 @@ from gridscribe.layout import tokens_key
 from gridscribe.models.clip.encoder import open_encoder
 from gridscribe.models.clip.package import load_alignment
 from gridscribe.models.clip.shared_encoder import SharedEncoder
+from gridscribe.pipelines.alignment_options import TokenOptions
 from gridscribe.pipelines.raster import RasterPipeline
 from gridscribe.pipelines.stages import Deadline
 from gridscribe.pipelines.tokens.embedding import PartEmbedder
@@ -252,3 +253,9 @@ def test_a_worker_without_the_products_model_refuses(tiles: Path, models: dict[s
     (changing / "model.json").write_text(json.dumps(described))
     with pytest.raises(ModelError, match="is not the product's"):
         RasterPipeline(plan.spec(str(tmp_path / "out")))
+
+
+def test_settings_without_a_method_are_those_of_the_default() -> None:
+    """As one says `--cfg-options tokens.pruner.keep=0.1`."""
+    assert TokenOptions({"keep": 0.1}).to_json() == TokenOptions({"method": "ward", "keep": 0.1}).to_json()
+    assert TokenOptions({}).to_json() == TokenOptions().to_json()
