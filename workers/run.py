@@ -187,9 +187,9 @@ def _drive(
         reporter.say(f"failed: {failure.record['source']}: {failure.record['message']}")
 
     def on_done(tally: Tally) -> None:
-        reporter.advance(round(tally.pixels / MEGA), f"{tally.images:,} images, {len(tally.failures):,} failed")
+        reporter.advance(-(-tally.pixels // MEGA), f"{tally.images:,} images, {len(tally.failures):,} failed")
 
-    reporter.start(round(sum(item.pixels for item in todo) / MEGA), unit)
+    reporter.start(-(-sum(item.pixels for item in todo) // MEGA), unit)  # begun ones count: small work is no 0 of 0
     return drive(todo, executor, attempts=plan.config.attempts, stop=stop, on_done=on_done, on_failure=on_failure)
 
 
