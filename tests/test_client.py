@@ -25,7 +25,7 @@ from hypothesis import strategies as st
 
 from gridscribe import Client
 from gridscribe.catalog import build_catalog
-from gridscribe.client import Mask, Pixel, mosaic
+from gridscribe.client import Mask, Pixel, blocks, mosaic
 from gridscribe.client.cells import Cells
 from gridscribe.client.objects import ObjectsBackend
 from gridscribe.client.when import parse_datetime
@@ -580,7 +580,7 @@ def test_a_mosaic_answers_as_its_pixels_do(
     output: tuple[str, list[FakeImage]], when: str | None, at_once: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Each pixel of the mosaic is what `at_many` says at its centre, whatever mixture of grids lies there."""
-    monkeypatch.setattr(mosaic, "AT_ONCE", at_once)
+    monkeypatch.setattr(blocks, "AT_ONCE", at_once)
     client = Client(output[0])
     for bbox in ((E0 + 20, N0 - 60, E0 + 110, N0 - 15), (E0 + 150, N0 - 170, E0 + 200, N0 - 120)):
         if when == "2019" and bbox[0] > E0 + 100:
