@@ -10,6 +10,7 @@ import torch
 from mmengine.optim import OptimWrapper
 from mmengine.registry import OPTIM_WRAPPERS
 from torch import nn
+from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from gridscribe.errors import UsageError
 from gridscribe.models.engines.openvino_engine import has_bfloat16
@@ -47,3 +48,17 @@ class AutocastOptimWrapper(OptimWrapper):
         lower = training_precision(self.precision, device) == "bfloat16"
         with super().optim_context(model), torch.autocast(device, torch.bfloat16, enabled=lower):
             yield
+
+
+@contextmanager
+def attention_for(device: str) -> Iterator[None]:
+    """Attention as products and a softmax in training on a CPU.
+
+    Torch's fused kernel is made for long rows of tokens. Of 17 tokens (a crop of 64 px) its backward pass took a third of the
+    whole step of a small tower; without it a step of 160 crops went from 0.52 s to 0.38 s on one Zen 5 core.
+    """
+    if device != "cpu":
+        yield
+        return
+    with sdpa_kernel(SDPBackend.MATH):
+        yield

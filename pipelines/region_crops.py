@@ -46,7 +46,10 @@ def square_around(box: Window, least: int = LEAST) -> Window:
 def cut(pixels: UInt8, window: Window) -> UInt8:
     """`window` of an image uint8 [3, H, W]; beyond the image its edge goes on."""
     rows, cols = _indices(window, *pixels.shape[1:])
-    return np.ascontiguousarray(pixels[:, rows[:, None], cols])
+    inside = pixels[:, rows[0] : rows[-1] + 1, cols[0] : cols[-1] + 1]
+    if inside.shape[1:] != (window.height, window.width):
+        inside = inside[:, (rows - rows[0])[:, None], cols - cols[0]]
+    return np.ascontiguousarray(inside)
 
 
 def crop_of(image: UInt8 | ColorReader, box: Window, side: int) -> UInt8:

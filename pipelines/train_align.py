@@ -26,8 +26,8 @@ from gridscribe.pipelines.alignment.training import train_alignment
 from gridscribe.pipelines.made_scenes import MadeScenes
 from gridscribe.progress import reporter
 
-SCENES = MadeScenes(train=(1001, 240), held_out=(2002, 16), size=768, gsd=0.2)
-STEPS = {"stage0": 1600, "stage1": 80, "stage2": 300}
+SCENES = MadeScenes(train=(1001, 400), held_out=(2002, 16), size=768, gsd=0.2)
+STEPS = {"crops": 5000, "stage0": 1600, "stage1": 80, "stage2": 300}
 SEED = 0
 
 
@@ -42,7 +42,7 @@ def train_stages(data: Path, work_dir: Path, scale: float = 1.0) -> AlignmentPac
                 folder,
                 data=data,
                 pretrained=before,
-                threads=os.cpu_count(),
+                threads=max(1, (os.cpu_count() or 1) - 1),  # one core makes views
                 steps=max(2, round(steps * scale)),
                 seed=SEED,
             )

@@ -17,7 +17,7 @@ from gridscribe.models.package_files import MODEL_FILE
 from gridscribe.models.weights import fill, network_state, read_weights
 from gridscribe.pipelines.curve import draw_curve, read_curve
 from gridscribe.pipelines.packaging import config_digest
-from gridscribe.pipelines.precision import training_precision
+from gridscribe.pipelines.precision import attention_for, training_precision
 from gridscribe.pipelines.recipes import config_path
 from gridscribe.pipelines.training import CheckedRunner, ProgressFilter, settle
 
@@ -77,7 +77,8 @@ def train_alignment(
     assert isinstance(aligner, Aligner)
     if first is not None:
         start_from(aligner, first)  # a checkpoint to go on from is loaded later, over it
-    runner.train()
+    with attention_for(next(aligner.parameters()).device.type):
+        runner.train()
     found = runner.train_dataloader.dataset.found
     facts = {
         "config": config_path(config_name, ROOM).stem,

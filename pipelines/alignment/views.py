@@ -5,6 +5,7 @@ Sample i depends on the seed and i alone, so that a run that is stopped and resu
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -20,7 +21,7 @@ from gridscribe.errors import InputError, UsageError
 from gridscribe.pipelines.alignment.annotated import AnnotatedImage, AnnotatedRegion
 from gridscribe.pipelines.alignment.wording import said_of, sentence
 from gridscribe.pipelines.augment import blur_or_grain, recolour
-from gridscribe.pipelines.region_crops import cut, square_around
+from gridscribe.pipelines.region_crops import cut, shrunk, square_around
 from gridscribe.values import Window
 
 Float32 = NDArray[np.float32]
@@ -30,7 +31,9 @@ MENTIONED = 4
 """Objects that a made-up caption names at most."""
 SEEN = 0.6
 """Share of an object's box that must lie in a view for the object to be in it."""
-DECODED = 320
+VISIBLE = 1 / 32
+"""Share of a view's side that the longer side of an object's box must have for the object to be seen: a car in 128 px has 4."""
+DECODED = 480
 """Decoded images that are kept."""
 
 
@@ -39,7 +42,7 @@ class View:
     """One sample. Pixels are R, G, B in 0..255."""
 
     image: Float32
-    """[3, S, S]."""
+    """[3, S, S]; [3, 0, 0] where only crops are wanted."""
     text: str
     crops: Float32
     """[R, 3, S, S]: the first R of the K boxes, as pictures."""
@@ -54,11 +57,13 @@ class View:
 class Views:
     """Samples of annotated images.
 
-    An image with a caption is seen nearly whole. Of one without, a part around one of its objects is seen, a share `even` of
-    the time around one of a category drawn evenly from all, and the caption names some of what is in view. `crops` says where
+    An image with a caption is seen nearly whole. Of one without, a part around one of its objects is seen, as large as `pixels`
+    says but at least as large as the object, a share `even` of the time around one of a category drawn evenly from all, and the
+    caption names some of what is in view. `crops` says where
     the K boxes of a view are: `objects` around up to K of its objects (fewer where it has fewer), `random` as FarSLIP's first
-    stage has them (0.3 to 0.7 of the view, sides 3:4 to 4:3). The first R of them come as pictures too; the first of all is the
-    object that the view was chosen for, where it is in view.
+    stage has them (0.3 to 0.7 of the view, sides 3:4 to 4:3). Objects are chosen category by category in turn, so that trees, of
+    which a view has dozens, leave room for the rest; the first of all is the object that the view was chosen for, where it is in
+    view. The first R of them come as pictures too.
     """
 
     def __init__(
@@ -74,9 +79,11 @@ class Views:
         pixels: tuple[int, int] = (96, 288),
         length: int = 1 << 20,
         plain: bool = False,
+        whole: bool = True,
     ) -> None:
         """`side`: S of a sample; `count`: K; `drawn`: R, None for K; `pixels`: the shortest and longest side of a view of an
-        image without caption; `plain`: pixels as they are, for examination: neither turned nor in another light.
+        image without caption; `plain`: pixels as they are, for examination: neither turned nor in another light; `whole`:
+        whether the view itself comes as a picture, which a loss over crops alone has no use for.
         """
         if crops not in get_args(Crops):
             raise UsageError(f"crops={crops!r}: must be one of {', '.join(get_args(Crops))}")
@@ -90,7 +97,7 @@ class Views:
             raise InputError("no image has a caption or an object: nothing can be learnt from them")
         self.images, self.side, self.seed, self.crops, self.count = list(images), side, seed, crops, count
         self.drawn, self.pixels, self.length, self.plain = count if drawn is None else drawn, pixels, length, plain
-        self.even = even
+        self.even, self.whole = even, whole
         self.categories = sorted({region.category for image in images for region in image.regions})
         self._holders = {
             name: [k for k, image in enumerate(images) if any(r.category == name for r in image.regions)]
@@ -106,7 +113,8 @@ class Views:
         pixels = _pixels(image.path)
         shape = pixels.shape[1:]
         window = window if window is not None else _nearly_whole(rng, shape)
-        seen = in_view(image.regions, window, shape)
+        smallest = VISIBLE * max(window.height, window.width)
+        seen = [(r, box) for r, box in in_view(image.regions, window, shape) if max(box.height, box.width) >= smallest]
         text = image.caption if image.caption is not None else self._caption(seen, rng)
         boxes, named = self._crops(seen, window, focus, rng)
         phrases = tuple(said_of(region.caption, region.category, rng) for region in named)
@@ -118,12 +126,14 @@ class Views:
             raw = cut(pixels, part)
             if self.plain:
                 return resized(raw.astype(np.float32), self.side)
+            if part.height > self.side:  # light and noise come last: a large view costs no more than a small one
+                raw = shrunk(raw, self.side)
             coloured = recolour(np.random.default_rng(colour), raw)  # one light for a view and its crops
             small = resized(blur_or_grain(rng, coloured), self.side)
             turned = np.rot90(small, turns, axes=(1, 2))
             return np.ascontiguousarray(turned[..., ::-1] if flip else turned)
 
-        whole = picture(window)
+        whole = picture(window) if self.whole else np.empty((3, 0, 0), np.float32)
         crops = [picture(box) for box in boxes[: self.drawn]]
         placed = np.array([_relative(box, window) for box in boxes], np.float32).reshape(-1, 4)
         return View(
@@ -151,8 +161,13 @@ class Views:
         objects = [region for region in image.regions if wanted is None or region.category == wanted]
         focus = objects[int(rng.integers(len(objects)))] if objects else None
         if focus is not None:  # a view of nothing teaches nothing
-            x0, y0, x1, y1 = focus.box
-            place = np.array([(y0 + y1) / 2 * rows, (x0 + x1) / 2 * cols]) - rng.uniform(0.25, 0.75, 2) * side
+            box = pixels_of(focus, (rows, cols))
+            side = min(max(side, box.height, box.width), rows, cols)
+            # anywhere in the middle half of the view, and inside it as a whole
+            middle = np.array([box.row + box.height / 2, box.col + box.width / 2]) - rng.uniform(0.25, 0.75, 2) * side
+            corner = np.array([box.row, box.col])
+            extent = np.array([box.height, box.width])
+            place = np.clip(middle, corner + extent - side, corner)
         else:
             place = rng.uniform(0, (rows - side, cols - side))
         row, col = (int(np.clip(at, 0, size - side)) for at, size in zip(place, (rows, cols), strict=True))
@@ -175,8 +190,13 @@ class Views:
     ) -> tuple[list[Window], list[AnnotatedRegion]]:
         if self.crops == "random":
             return [_random_crop(rng, window) for _ in range(self.count)], []
-        order = sorted(rng.permutation(len(seen)).tolist(), key=lambda k: seen[k][0] is not focus)
-        chosen = [seen[k] for k in order[: self.count]]
+        turn: Counter[str] = Counter()  # how many of its category come before an object
+        rank: dict[int, tuple[bool, int]] = {}
+        for k in sorted(rng.permutation(len(seen)).tolist(), key=lambda k: seen[k][0] is not focus):
+            category = seen[k][0].category
+            rank[k] = seen[k][0] is not focus, turn[category]
+            turn[category] += 1
+        chosen = [seen[k] for k in sorted(rank, key=rank.__getitem__)[: self.count]]
         return [square_around(box) for _, box in chosen], [region for region, _ in chosen]
 
 
@@ -184,13 +204,24 @@ def in_view(
     regions: Sequence[AnnotatedRegion], window: Window, shape: tuple[int, int]
 ) -> list[tuple[AnnotatedRegion, Window]]:
     """The regions of an image of `shape` that lie in `window` by `SEEN`, with their boxes there in whole pixels."""
-    found = []
-    for region in regions:
-        box = pixels_of(region, shape)
-        inside = box.intersection(window)
-        if inside and inside.area >= SEEN * box.area:
-            found.append((region, inside))
-    return found
+    if not regions:
+        return []
+    boxes = _boxes(tuple(regions), shape)
+    first = np.maximum(boxes[:, :2], (window.row, window.col))
+    last = np.minimum(boxes[:, 2:], (window.row + window.height, window.col + window.width))
+    extent = np.clip(last - first, 0, None)
+    area = (boxes[:, 2:] - boxes[:, :2]).prod(axis=1)
+    inside = (extent > 0).all(axis=1) & (extent.prod(axis=1) >= SEEN * area)
+    return [
+        (regions[k], Window(*first[k].tolist(), *extent[k].tolist())) for k in np.flatnonzero(inside).tolist()
+    ]
+
+
+@lru_cache(maxsize=1 << 12)
+def _boxes(regions: tuple[AnnotatedRegion, ...], shape: tuple[int, int]) -> NDArray[np.int64]:
+    """[N, 4] first and last row and column (first row, first column, row after, column after) of `pixels_of`."""
+    found = [pixels_of(region, shape) for region in regions]
+    return np.array([(box.row, box.col, box.row + box.height, box.col + box.width) for box in found], np.int64)
 
 
 def pixels_of(region: AnnotatedRegion, shape: tuple[int, int]) -> Window:
