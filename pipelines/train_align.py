@@ -1,11 +1,11 @@
-"""An alignment model from generated scenes alone: its towers trained in three stages, examined and packaged.
+"""An alignment model from generated scenes alone: its towers trained in four stages, examined and packaged.
 
     python -m gridscribe.pipelines.train_align [--work-dir DIR] [--scale 1.0]
 
-Stage 0 stands in for the weights of CLIP that FarSLIP starts from, stages 1 and 2 are FarSLIP's (`configs/alignment`). `--scale`
-multiplies the steps of all three. Run again, it goes on where it stopped. The examination is that of `gridscribe evaluate`, on
-scenes that were not trained on, and is left in DIR/evaluation.md and DIR/evaluation.json, with the offsets that it fitted. The
-package is DIR/stage2/package. None is shipped yet: what the stages gave in the time they had was no better than class names.
+Two stages stand in for the weights of CLIP that FarSLIP starts from (crops of objects, then views), stages 1 and 2 are FarSLIP's
+(`configs/alignment`). `--scale` multiplies the steps of all four. Run again, it goes on where it stopped. The examination is that
+of `gridscribe evaluate`, on scenes that were not trained on, and is left in DIR/evaluation.md and DIR/evaluation.json, with the
+offsets that it fitted. The package is DIR/stage2/package.
 """
 
 from __future__ import annotations
@@ -27,12 +27,12 @@ from gridscribe.pipelines.made_scenes import MadeScenes
 from gridscribe.progress import reporter
 
 SCENES = MadeScenes(train=(1001, 400), held_out=(2002, 16), size=768, gsd=0.2)
-STEPS = {"crops": 5000, "stage0": 1600, "stage1": 80, "stage2": 300}
+STEPS = {"crops": 5000, "stage0": 1600, "stage1": 80, "stage2": 500}
 SEED = 0
 
 
 def train_stages(data: Path, work_dir: Path, scale: float = 1.0) -> AlignmentPackage:
-    """The three stages one after another, each from the one before; those that are done are not done again."""
+    """The stages one after another, each from the one before; those that are done are not done again."""
     before: Path | None = None
     for stage, steps in STEPS.items():
         folder = work_dir / stage

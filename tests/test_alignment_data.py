@@ -151,6 +151,43 @@ def test_boxes_without_pictures(scenes: Path) -> None:
         Views(read_scenes(scenes), 32, count=4, drawn=5)
 
 
+def test_crops_without_the_view(scenes: Path) -> None:
+    """Left out, the view changes nothing else."""
+    for index in range(20):
+        seen = Views(read_scenes(scenes), 32, count=2, pixels=(60, 120))[index]
+        bare = Views(read_scenes(scenes), 32, count=2, pixels=(60, 120), whole=False)[index]
+        assert bare.image.shape == (3, 0, 0)
+        np.testing.assert_array_equal(seen.boxes, bare.boxes)
+        assert (seen.text, seen.phrases, seen.crops.shape) == (bare.text, bare.phrases, bare.crops.shape)
+
+
+def test_a_large_object_is_seen_whole(tmp_path: Path) -> None:
+    """A view about an object holds all of it, however small views are, and it is the first of the view's objects."""
+    path = tmp_path / "one.png"
+    Image.fromarray(np.zeros((200, 300, 3), np.uint8)).save(path)
+    small = [AnnotatedRegion((0.01 * k, 0.9, 0.01 * k + 0.02, 0.95), "car") for k in range(90)]
+    river = AnnotatedRegion((0.1, 0.2, 0.6, 0.7), "river")
+    views = Views([AnnotatedImage(path, (*small, river))], 32, count=1, even=1.0, pixels=(40, 60))
+    rivers = [view for view in (views[k] for k in range(60)) if view.regions[0] is river]
+    assert 15 < len(rivers) < 45  # a category in two, though one object in 91
+    for view in rivers:
+        x0, y0, x1, y1 = view.boxes[0]
+        assert max(x1 - x0, y1 - y0) == 1  # 150 px of 150
+        assert min(x1 - x0, y1 - y0) >= 2 / 3  # 100 px and a margin
+
+
+def test_objects_of_a_view_are_chosen_category_by_category(tmp_path: Path) -> None:
+    path = tmp_path / "one.png"
+    Image.fromarray(np.zeros((200, 200, 3), np.uint8)).save(path)
+    trees = [AnnotatedRegion((0.02 * k, 0.1, 0.02 * k + 0.02, 0.15), "tree") for k in range(40)]
+    rest = [AnnotatedRegion((0.2 * k, 0.5, 0.2 * k + 0.1, 0.6), name) for k, name in enumerate(("car", "pond", "shed"))]
+    tiny = AnnotatedRegion((0.5, 0.8, 0.501, 0.801), "manhole")  # a pixel of 200: nothing that can be seen
+    views = Views([AnnotatedImage(path, (*trees, *rest, tiny))], 32, count=6, even=0.0, pixels=(200, 200))
+    for index in range(20):
+        names = sorted(region.category for region in views[index].regions)
+        assert names == ["car", "pond", "shed", "tree", "tree", "tree"]
+
+
 def test_what_is_true_of_an_object() -> None:
     tall = true_of("tall conifer", "tree")
     assert {"tall conifer", "tall evergreen tree", "conifer", "evergreen tree", "tree"} == tall

@@ -70,11 +70,14 @@ def batch(scenes: Path, crops: str = "objects", first: int = 0) -> dict[str, tor
     return collate_views([views[k] for k in range(first, first + 6)], context=24)
 
 
-def test_three_stages_make_a_package_that_loads(scenes: Path, tmp_path: Path) -> None:
-    zeroth = train("stage0", tmp_path / "zero", scenes)
+def test_the_stages_one_after_another_make_a_package_that_loads(scenes: Path, tmp_path: Path) -> None:
+    crops = train("crops", tmp_path / "crops", scenes)
+    zeroth = train("stage0", tmp_path / "zero", scenes, pretrained=tmp_path / "crops" / "package")
     first = train("stage1", tmp_path / "one", scenes, pretrained=tmp_path / "zero" / "package")
     second = train("stage2", tmp_path / "two", scenes, pretrained=tmp_path / "one" / "package")
-    assert zeroth.source["training"]["initial_weights"] == "random"
+    assert crops.source["training"]["initial_weights"] == "random"
+    assert crops.source["training"]["weights"] == {"region": 1.0}
+    assert zeroth.source["training"]["initial_weights"] == {"name": "align-crops", "digest": crops.digest}
     assert first.source["training"]["initial_weights"] == {"name": "align-stage0", "digest": zeroth.digest}
     assert second.source["training"]["initial_weights"] == {"name": "align-stage1", "digest": first.digest}
     assert second.source["training"]["weights"] == {"contrast": 1.0, "region": 1.0, "roi": 1.0}

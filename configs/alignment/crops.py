@@ -1,7 +1,7 @@
 """Where a network that starts from nothing begins: crops of objects of evenly drawn categories, held against words.
 
-No views: a crop of 64 px is 17 tokens, so a second on two cores sees a few hundred objects, rare ones as often as trees. What names
-objects quickly is learnt first; that a token of a view is to say the same comes after (`stage0.py`).
+No views: a crop of 64 px is 17 tokens, so a second on two cores sees a few hundred objects, rare ones as often as trees. What
+names objects quickly is learnt first; that a token of a view is to say the same comes after (`stage0.py`).
 """
 
 _base_ = ["./stage1.py"]

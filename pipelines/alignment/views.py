@@ -212,9 +212,7 @@ def in_view(
     extent = np.clip(last - first, 0, None)
     area = (boxes[:, 2:] - boxes[:, :2]).prod(axis=1)
     inside = (extent > 0).all(axis=1) & (extent.prod(axis=1) >= SEEN * area)
-    return [
-        (regions[k], Window(*first[k].tolist(), *extent[k].tolist())) for k in np.flatnonzero(inside).tolist()
-    ]
+    return [(regions[k], Window(*first[k].tolist(), *extent[k].tolist())) for k in np.flatnonzero(inside).tolist()]
 
 
 @lru_cache(maxsize=1 << 12)
