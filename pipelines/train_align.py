@@ -26,8 +26,8 @@ from gridscribe.pipelines.alignment.training import train_alignment
 from gridscribe.pipelines.made_scenes import MadeScenes
 from gridscribe.progress import reporter
 
-SCENES = MadeScenes(train=(1001, 400), held_out=(2002, 16), size=768, gsd=0.2)
-STEPS = {"crops": 5000, "stage0": 1600, "stage1": 80, "stage2": 500}
+SCENES = MadeScenes(train=(1001, 800), held_out=(2002, 16), size=768, gsd=0.2)
+STEPS = {"crops": 4200, "stage0": 1600, "stage1": 80, "stage2": 500}
 SEED = 0
 
 

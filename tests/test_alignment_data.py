@@ -176,6 +176,20 @@ def test_a_large_object_is_seen_whole(tmp_path: Path) -> None:
         assert min(x1 - x0, y1 - y0) >= 2 / 3  # 100 px and a margin
 
 
+def test_squares_around_objects_are_moved_and_scaled_a_little(tmp_path: Path) -> None:
+    path = tmp_path / "one.png"
+    Image.fromarray(np.zeros((400, 400, 3), np.uint8)).save(path)
+    region = AnnotatedRegion((0.4, 0.4, 0.6, 0.6), "pond")  # the square around it is 96 px
+    views = Views([AnnotatedImage(path, (region,))], 32, count=1, pixels=(390, 400), jitter=0.2)
+    boxes = np.array([view.boxes[0] for view in (views[k] for k in range(60))])
+    sides = (boxes[:, 2] - boxes[:, 0]) * 395
+    assert sides.min() > 0.85 * 96
+    assert sides.max() < 1.25 * 96
+    assert sides.std() > 4
+    with pytest.raises(UsageError, match=r"jitter=0.7: must lie in 0..0.5"):
+        Views([AnnotatedImage(path, (region,))], 32, jitter=0.7)
+
+
 def test_objects_of_a_view_are_chosen_category_by_category(tmp_path: Path) -> None:
     path = tmp_path / "one.png"
     Image.fromarray(np.zeros((200, 200, 3), np.uint8)).save(path)

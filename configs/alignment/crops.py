@@ -9,7 +9,7 @@ _base_ = ["./stage1.py"]
 model = dict(weights=dict(_delete_=True, region=1.0))
 train_dataloader = dict(
     batch_size=96,
-    dataset=dict(side=64, pixels=(48, 144), crops="objects", count=1, even=1.0, whole=False),
+    dataset=dict(side=64, pixels=(48, 144), crops="objects", count=1, even=1.0, jitter=0.2, whole=False),
 )
 optim_wrapper = dict(optimizer=dict(lr=1e-3), paramwise_cfg=dict(custom_keys=dict(logit_scale=dict(lr_mult=10.0))))
 package = dict(

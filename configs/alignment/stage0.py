@@ -11,7 +11,7 @@ _base_ = ["./stage1.py"]
 
 model = dict(weights=dict(_delete_=True, contrast=0.25, region=1.0, roi=1.0))
 train_dataloader = dict(
-    batch_size=96, dataset=dict(side=64, pixels=(48, 144), crops="objects", count=8, drawn=1, even=1.0)
+    batch_size=96, dataset=dict(side=64, pixels=(48, 144), crops="objects", count=8, drawn=1, even=1.0, jitter=0.2)
 )
 optim_wrapper = dict(optimizer=dict(lr=7e-4), paramwise_cfg=dict(custom_keys=dict(logit_scale=dict(lr_mult=10.0))))
 package = dict(

@@ -33,7 +33,7 @@ SEEN = 0.6
 """Share of an object's box that must lie in a view for the object to be in it."""
 VISIBLE = 1 / 32
 """Share of a view's side that the longer side of an object's box must have for the object to be seen: a car in 128 px has 4."""
-DECODED = 480
+DECODED = 1024
 """Decoded images that are kept."""
 
 
@@ -80,10 +80,12 @@ class Views:
         length: int = 1 << 20,
         plain: bool = False,
         whole: bool = True,
+        jitter: float = 0.0,
     ) -> None:
         """`side`: S of a sample; `count`: K; `drawn`: R, None for K; `pixels`: the shortest and longest side of a view of an
         image without caption; `plain`: pixels as they are, for examination: neither turned nor in another light; `whole`:
-        whether the view itself comes as a picture, which a loss over crops alone has no use for.
+        whether the view itself comes as a picture, which a loss over crops alone has no use for; `jitter`: share of its side by
+        which the square around an object is moved, made smaller (both by at most half of it) or larger (by at most all of it).
         """
         if crops not in get_args(Crops):
             raise UsageError(f"crops={crops!r}: must be one of {', '.join(get_args(Crops))}")
@@ -97,7 +99,9 @@ class Views:
             raise InputError("no image has a caption or an object: nothing can be learnt from them")
         self.images, self.side, self.seed, self.crops, self.count = list(images), side, seed, crops, count
         self.drawn, self.pixels, self.length, self.plain = count if drawn is None else drawn, pixels, length, plain
-        self.even, self.whole = even, whole
+        if not 0 <= jitter <= 0.5:
+            raise UsageError(f"jitter={jitter}: must lie in 0..0.5")
+        self.even, self.whole, self.jitter = even, whole, jitter
         self.categories = sorted({region.category for image in images for region in image.regions})
         self._holders = {
             name: [k for k, image in enumerate(images) if any(r.category == name for r in image.regions)]
@@ -197,7 +201,16 @@ class Views:
             rank[k] = seen[k][0] is not focus, turn[category]
             turn[category] += 1
         chosen = [seen[k] for k in sorted(rank, key=rank.__getitem__)[: self.count]]
-        return [square_around(box) for _, box in chosen], [region for region, _ in chosen]
+        return [self._loosely(square_around(box), rng) for _, box in chosen], [region for region, _ in chosen]
+
+    def _loosely(self, square: Window, rng: Rng) -> Window:
+        if not self.jitter:
+            return square
+        side = max(1, round(square.width * (1 + rng.uniform(-self.jitter / 2, self.jitter))))
+        row, col = (
+            (rng.uniform(-0.5, 0.5, 2) * self.jitter * square.width + (square.width - side) / 2).round().astype(int)
+        )
+        return Window(square.row + int(row), square.col + int(col), side, side)
 
 
 def in_view(
