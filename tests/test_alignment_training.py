@@ -23,6 +23,7 @@ from gridscribe.models.clip.towers import build_image_tower
 from gridscribe.models.engines import malloc_environment
 from gridscribe.pipelines.alignment.dataset import AlignmentViews, collate_views
 from gridscribe.pipelines.alignment.training import load_alignment_config, start_from, train_alignment
+from gridscribe.pipelines.precision import attention_for
 from gridscribe.pipelines.training import CheckedRunner
 
 VISION = {"image_size": 32, "layers": 2, "width": 64, "head_width": 32, "patch_size": 8, "mlp_ratio": 2.0}
@@ -100,7 +101,8 @@ def test_a_run_that_was_stopped_ends_as_one_that_was_not(scenes: Path, tmp_path:
     torch.set_num_threads(1)
     runner = CheckedRunner.from_cfg(config)
     runner.train_loop._max_iters = 2  # stopped after its second step, its schedule that of four
-    runner.train()
+    with attention_for("cpu"):
+        runner.train()
     parts = train("stage1", tmp_path / "parts", scenes, 4)
     for one, other in ((whole.image, parts.image), (whole.text, parts.text)):
         assert one == other

@@ -141,12 +141,12 @@ def test_vanilla_tokens_and_every_class_vector_are_open_clips(
     raw = windows(3, seed=4)
     pixels = normalised(raw, package)
     cls, tokens = DenseTower(build_image_tower(package), variant, package.mean, package.std)(torch.from_numpy(raw))
-    torch.testing.assert_close(cls, model.encode_image(pixels), atol=1e-5, rtol=0)
+    torch.testing.assert_close(cls, model.encode_image(pixels), atol=2e-5, rtol=1e-5)
     model.visual.output_tokens = True
     _, stock = model.visual(pixels)
     model.visual.output_tokens = False
     if variant == "vanilla":
-        torch.testing.assert_close(tokens.flatten(1, 2), stock @ model.visual.proj, atol=1e-5, rtol=0)
+        torch.testing.assert_close(tokens.flatten(1, 2), stock @ model.visual.proj, atol=2e-5, rtol=1e-5)
 
 
 @pytest.mark.parametrize("size", [(48, 64), (24, 24), (8, 40)])

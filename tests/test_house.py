@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -79,3 +80,14 @@ def test_every_public_module_says_what_it_holds() -> None:
         for path in modules(ROOT / room):
             tree = ast.parse(path.read_text())
             assert ast.get_docstring(tree), f"{path.relative_to(ROOT)} has no docstring"
+
+
+def test_a_wheel_holds_every_package() -> None:
+    """An editable install, which every other test runs in, would not notice a package that the wheel lacks."""
+    listed = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]["packages"]
+    found = {"gridscribe"}
+    for room in (*ROOMS, "configs", "gridscribe"):
+        for path in (ROOT / room).rglob("__init__.py"):
+            parts = path.parent.relative_to(ROOT).parts
+            found.add(".".join(parts if room == "gridscribe" else ("gridscribe", *parts)))
+    assert sorted(found) == listed
