@@ -1,0 +1,204 @@
+"""A vision transformer for pages, in the manner of TokenFD (Guan et al., ICCV 2025, arXiv 2503.02304).
+
+Patches of the page, without those that were dropped; blocks with rotary positions; a head of transposed convolutions onto a
+finer grid; a projection into the space of text tokens. What differs from the paper: positions are rotary and not a table, so that
+pages have any size; the head's normalisation is over channels of a cell and not over a batch, so that no page depends on
+another; the encoder is small and trained from nothing (InternViT there).
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from gridscribe.errors import UsageError
+from gridscribe.models.document.rotary import rotate, turns
+
+
+@dataclass(frozen=True, slots=True)
+class PageArchitecture:
+    """Sizes of a `PageEncoder`, as data: what `model.json` states."""
+
+    patch: int = 16
+    """Pixels of a patch's side."""
+    width: int = 192
+    """Channels of the blocks."""
+    layers: int = 6
+    heads: int = 6
+    mlp_ratio: float = 4.0
+    doublings: int = 2
+    """Transposed convolutions in the head, each of which doubles the grid: cells are `patch / 2 ** doublings` pixels."""
+    head_width: int = 96
+    """Channels of the head's finer grids."""
+    embed_dim: int = 64
+    """Components of a vector in the space of text tokens."""
+
+    def __post_init__(self) -> None:
+        for name in ("patch", "width", "layers", "heads", "head_width", "embed_dim"):
+            if getattr(self, name) < 1:
+                raise UsageError(f"page architecture: {name} is {getattr(self, name)}, must be at least 1")
+        if self.width % (4 * self.heads):
+            raise UsageError(
+                f"page architecture: width {self.width} over {self.heads} heads must give heads of a multiple of 4 channels"
+            )
+        if self.doublings < 0 or self.patch % 2**self.doublings:
+            raise UsageError(
+                f"page architecture: {self.doublings} doublings do not divide a patch of {self.patch} px into whole pixels"
+            )
+
+    @property
+    def cell(self) -> int:
+        """Pixels of a cell's side on the finer grid."""
+        return self.patch // 2**self.doublings
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> PageArchitecture:
+        """From plain data; UsageError for a key that is unknown."""
+        unknown = sorted(set(data) - set(cls.__dataclass_fields__))
+        if unknown:
+            raise UsageError(f"page architecture has no {unknown[0]!r}: it has {', '.join(cls.__dataclass_fields__)}")
+        return cls(**data)
+
+    def to_json(self) -> dict[str, Any]:
+        """Every size as plain data."""
+        return asdict(self)
+
+
+class Block(nn.Module):
+    """A pre-norm transformer block whose queries and keys are turned by their positions."""
+
+    def __init__(self, width: int, heads: int, mlp_ratio: float) -> None:
+        super().__init__()
+        self.heads = heads
+        self.norm1, self.norm2 = nn.LayerNorm(width), nn.LayerNorm(width)
+        self.qkv, self.out = nn.Linear(width, 3 * width), nn.Linear(width, width)
+        self.mlp = nn.Sequential(
+            nn.Linear(width, int(width * mlp_ratio)), nn.GELU(), nn.Linear(int(width * mlp_ratio), width)
+        )
+
+    def forward(self, x: Tensor, turn: tuple[Tensor, Tensor], keys: Tensor | None) -> Tensor:
+        """`x` [B, N, width]; `turn` of its positions [B, N, head / 2]; `keys` bool [B, N], false where there is no token."""
+        size = x.shape[:2]
+        q, k, v = self.qkv(self.norm1(x)).reshape(*size, 3, self.heads, -1).permute(2, 0, 3, 1, 4)
+        cos, sin = (t[:, None] for t in turn)
+        seen = None if keys is None else keys[:, None, None]
+        mixed = F.scaled_dot_product_attention(rotate(q, cos, sin), rotate(k, cos, sin), v, attn_mask=seen)
+        x = x + self.out(mixed.transpose(1, 2).reshape(*size, -1))
+        return x + self.mlp(self.norm2(x))
+
+
+class ChannelNorm(nn.LayerNorm):
+    """LayerNorm over the channels of each cell of [B, C, H, W]."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """See the class."""
+        return super().forward(x.movedim(1, -1)).movedim(-1, 1)
+
+
+class FinerGrid(nn.Module):
+    """The head: `doublings` transposed convolutions (kernel 4, stride 2, padding 1, as TokenFD's), then LayerNorm, linear, GELU,
+    linear into the space of tokens.
+
+    Cells of dropped patches are zero before each convolution, as those beyond the page's edge are: what is kept does not
+    depend on how much empty grid a batch puts around a page.
+    """
+
+    def __init__(self, arch: PageArchitecture) -> None:
+        super().__init__()
+        widths = [arch.width] + [arch.head_width] * arch.doublings
+        self.up = nn.ModuleList(
+            nn.Sequential(nn.ConvTranspose2d(a, b, 4, 2, 1), ChannelNorm(b), nn.GELU())
+            for a, b in itertools.pairwise(widths)
+        )
+        self.project = nn.Sequential(
+            nn.LayerNorm(widths[-1]),
+            nn.Linear(widths[-1], 2 * widths[-1]),
+            nn.GELU(),
+            nn.Linear(2 * widths[-1], arch.embed_dim),
+        )
+
+    def forward(self, grid: Tensor, held: Tensor) -> Tensor:
+        """`grid` [B, width, H, W] and `held` bool [B, H, W] -> [B, s H, s W, embed_dim], zero where nothing is held."""
+        for stage in self.up:
+            grid = stage(grid * held[:, None])
+            held = held.repeat_interleave(2, dim=1).repeat_interleave(2, dim=2)
+        return self.project(grid.movedim(1, -1)) * held[..., None]
+
+
+class PageEncoder(nn.Module):
+    """Pages to vectors of a fine grid, in the space of text tokens."""
+
+    def __init__(self, arch: PageArchitecture) -> None:
+        super().__init__()
+        self.arch = arch
+        self.embed = nn.Linear(3 * arch.patch**2, arch.width)
+        self.blocks = nn.ModuleList(Block(arch.width, arch.heads, arch.mlp_ratio) for _ in range(arch.layers))
+        self.norm = nn.LayerNorm(arch.width)
+        self.head = FinerGrid(arch)
+        self.apply(_begin)
+
+    def patches(self, pixels: Tensor) -> Tensor:
+        """Pixels [B, 3, H, W], H and W whole patches, as [B, H/p * W/p, 3 p p]: row-major patches of channel-major pixels."""
+        b, c, h, w = pixels.shape
+        p = self.arch.patch
+        if c != 3 or h % p or w % p:
+            raise UsageError(f"pages need [B, 3, H, W] padded to whole patches of {p} px, got {list(pixels.shape)}")
+        return pixels.reshape(b, c, h // p, p, w // p, p).permute(0, 2, 4, 1, 3, 5).reshape(b, -1, c * p * p)
+
+    def tokens(self, patches: Tensor, position: Tensor, keys: Tensor | None = None) -> Tensor:
+        """Patches [B, N, 3 p p] at `position` [B, N, 2] (row and col on their page's own full grid) -> [B, N, width].
+
+        `keys`, bool [B, N], is false for padding: nothing attends to it, and its own rows mean nothing. The tokens of a page
+        depend on nothing but that page's, in whatever order they come.
+        """
+        turn = turns(position, self.arch.width // self.arch.heads)
+        x = self.embed(patches)
+        for block in self.blocks:
+            x = block(x, turn, keys)
+        return self.norm(x)
+
+    def forward(self, pixels: Tensor, kept: Tensor | None = None) -> Tensor:
+        """Vectors float [B, s H/p, s W/p, embed_dim] of pages [B, 3, H, W], s = 2 ** doublings cells to a patch's side.
+
+        `kept`, bool [B, H/p, W/p], says which patches exist: the others are never computed, and their cells are zero. Positions
+        are those of the full grid. A page of which nothing is kept is all zero.
+        """
+        patches = self.patches(pixels)
+        b, (rows, cols) = len(pixels), (side // self.arch.patch for side in pixels.shape[2:])
+        full = torch.cartesian_prod(
+            torch.arange(rows, device=pixels.device), torch.arange(cols, device=pixels.device)
+        ).reshape(rows * cols, 2)
+        if kept is None:
+            kept = torch.ones(b, rows, cols, dtype=torch.bool, device=pixels.device)
+            x = self.tokens(patches, full.expand(b, -1, -1))
+        else:
+            x = self._kept(patches, full, kept.reshape(b, -1))
+        return self.head(x.transpose(1, 2).reshape(b, -1, rows, cols), kept)
+
+    def _kept(self, patches: Tensor, full: Tensor, kept: Tensor) -> Tensor:
+        """[B, rows * cols, width]: the kept tokens computed alone, padded to the fullest page, and put back at their places."""
+        out = patches.new_zeros(*kept.shape, self.arch.width)
+        most = int(kept.sum(dim=1).max())
+        if not most:
+            return out
+        order = (~kept).to(torch.uint8).argsort(dim=1, stable=True)[:, :most]  # the kept ones first, by index
+        keys = kept.gather(1, order)
+        some = keys.any(dim=1)  # a page of which nothing is kept has no row to attend with
+        given = patches[some].gather(1, order[some][..., None].expand(-1, -1, patches.shape[2]))
+        x = self.tokens(given, full[order[some]], keys[some])
+        page, slot = keys[some].nonzero(as_tuple=True)
+        out = out.to(x.dtype)
+        out[some.nonzero()[:, 0][page], order[some][page, slot]] = x[page, slot]
+        return out
+
+
+def _begin(module: nn.Module) -> None:
+    if isinstance(module, nn.Linear):
+        nn.init.trunc_normal_(module.weight, std=0.02)
+        nn.init.zeros_(module.bias)
