@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import MutableMapping, Sequence
-from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -11,6 +10,7 @@ from numpy.typing import NDArray
 
 from gridscribe.errors import QueryError, UsageError
 from gridscribe.models.clip.package import AlignmentPackage
+from gridscribe.models.tokenizer import byte_pairs
 
 Float32 = NDArray[np.float32]
 Key = tuple[str, tuple[str, ...], str]
@@ -74,7 +74,7 @@ class TextEncoder:
         return result
 
     def _tokens(self, sentence: str, phrase: str) -> list[int]:
-        tokenizer = _tokenizer()
+        tokenizer = byte_pairs()
         tokens = [tokenizer.sot_token_id, *tokenizer.encode(sentence), tokenizer.eot_token_id]
         if len(tokens) > self._context:
             raise QueryError(
@@ -90,11 +90,3 @@ def _checked(templates: Sequence[str]) -> tuple[str, ...]:
         if template.count("{}") != 1:
             raise UsageError(f"template {template!r}: must hold {{}} once, for the phrase")
     return tuple(templates)
-
-
-@lru_cache(maxsize=1)
-def _tokenizer() -> Any:
-    """open_clip's byte-pair tokenizer; its vocabulary comes with the wheel, nothing is fetched."""
-    from open_clip.tokenizer import SimpleTokenizer
-
-    return SimpleTokenizer()
