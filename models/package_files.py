@@ -96,3 +96,26 @@ def digest(document: Mapping[str, Any], weights: bytes = b"") -> str:
     """sha256, hex, over the length of the canonical document, the document, and the bytes of the weights."""
     described = canonical(document)
     return hashlib.sha256(len(described).to_bytes(8, "big") + described + weights).hexdigest()
+
+
+def stated_bytes(file: str, data: bytes) -> dict[str, Any]:
+    """What `model.json` says of a file beside it."""
+    return {"file": file, "bytes": len(data), "sha256": hashlib.sha256(data).hexdigest()}
+
+
+def check_bytes(stated: Mapping[str, Any], data: bytes, where: str) -> None:
+    """Raises ModelError where a file is not the one that `model.json` states (see `stated_bytes`)."""
+    found = hashlib.sha256(data).hexdigest()
+    if (stated["bytes"], stated["sha256"]) != (len(data), found):
+        raise ModelError(
+            f"{where} has {len(data)} bytes of sha256 {found}; {MODEL_FILE} names {stated['bytes']} of {stated['sha256']}: "
+            "damaged, or of another package"
+        )
+
+
+def three(values: Any, where: str, least: float, most: float) -> tuple[float, float, float]:
+    """A number for each of R, G, B; ModelError where they are not three, or outside of `least` to `most`."""
+    found = [float(v) for v in values]
+    if len(found) != 3 or not all(least <= v <= most for v in found):
+        raise ModelError(f"{where} is {values}; it must be three numbers in {least:g}..{most:g}, for R, G, B in 0..1")
+    return found[0], found[1], found[2]

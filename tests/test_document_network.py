@@ -9,8 +9,9 @@ import torch
 import torch.nn.functional as F
 
 from gridscribe.errors import UsageError
+from gridscribe.models.document.architecture import PageArchitecture
 from gridscribe.models.document.losses import distance, mask_means, pairwise_sigmoid, similarity
-from gridscribe.models.document.network import FinerGrid, PageArchitecture, PageEncoder
+from gridscribe.models.document.network import FinerGrid, PageEncoder
 from gridscribe.models.document.rotary import rotate, turns
 
 SMALL = PageArchitecture(patch=8, width=32, layers=3, heads=2, head_width=12, embed_dim=10)

@@ -7,7 +7,6 @@ that of `model.json` alone, and a client that embeds phrases reads the text towe
 
 from __future__ import annotations
 
-import hashlib
 import json
 import math
 from collections.abc import Mapping
@@ -17,7 +16,17 @@ from typing import Any, Literal
 
 from gridscribe.errors import ModelError, UsageError
 from gridscribe.models.clip.architecture import check_config
-from gridscribe.models.package_files import JSON_LIMIT, MODEL_FILE, digest, encode, place_of, read_files
+from gridscribe.models.package_files import (
+    JSON_LIMIT,
+    MODEL_FILE,
+    check_bytes,
+    digest,
+    encode,
+    place_of,
+    read_files,
+    stated_bytes,
+    three,
+)
 from gridscribe.models.weights import State, write_weights
 
 FORMAT = "gridscribe-alignment/1"
@@ -129,10 +138,7 @@ def assemble(
         "logit_scale": logit_scale,
         **({"gsd": list(gsd)} if gsd is not None else {}),
         "source": dict(source),
-        "weights": {
-            tower: {"file": FILES[tower], "bytes": len(data), "sha256": hashlib.sha256(data).hexdigest()}
-            for tower, data in weights.items()
-        },
+        "weights": {tower: stated_bytes(FILES[tower], data) for tower, data in weights.items()},
     }
     return _parse(document, weights, uri), encode(document)
 
@@ -213,8 +219,8 @@ def _parse(document: dict[str, Any], weights: Mapping[Tower, bytes], uri: str) -
             uri=uri,
             description=str(own["description"]),
             architecture=architecture,
-            mean=_three(own["mean"], f"{where}: mean", 0, 1),
-            std=_three(own["std"], f"{where}: std", 1e-3, 2),
+            mean=three(own["mean"], f"{where}: mean", 0, 1),
+            std=three(own["std"], f"{where}: std", 1e-3, 2),
             logit_scale=float(own["logit_scale"]),
             gsd=None if "gsd" not in own else (float(own["gsd"][0]), float(own["gsd"][1])),
             source=dict(own["source"]),
@@ -222,7 +228,7 @@ def _parse(document: dict[str, Any], weights: Mapping[Tower, bytes], uri: str) -
             text=weights.get("text"),
         )
         for tower, data in weights.items():
-            _check_weights(own["weights"][tower], data, f"{where}: {FILES[tower]}")
+            check_bytes(own["weights"][tower], data, f"{where}: {FILES[tower]}")
     except (KeyError, IndexError, TypeError, ValueError) as error:
         raise ModelError(f"{where}: {MODEL_FILE} is not a {FORMAT} description: {error!r}") from error
     if architecture != own["architecture"] or architecture["quick_gelu"] is None:
@@ -234,19 +240,3 @@ def _parse(document: dict[str, Any], weights: Mapping[Tower, bytes], uri: str) -
     if not math.exp(-10) <= package.logit_scale <= math.exp(10):
         raise ModelError(f"{where}: logit_scale is {package.logit_scale}; it must lie in exp(-10)..exp(10)")
     return package
-
-
-def _check_weights(stated: Mapping[str, Any], data: bytes, where: str) -> None:
-    found = hashlib.sha256(data).hexdigest()
-    if (stated["bytes"], stated["sha256"]) != (len(data), found):
-        raise ModelError(
-            f"{where} has {len(data)} bytes of sha256 {found}; {MODEL_FILE} names {stated['bytes']} of {stated['sha256']}: "
-            "damaged, or of another package"
-        )
-
-
-def _three(values: Any, where: str, least: float, most: float) -> tuple[float, float, float]:
-    found = [float(v) for v in values]
-    if len(found) != 3 or not all(least <= v <= most for v in found):
-        raise ModelError(f"{where} is {values}; it must be three numbers in {least:g}..{most:g}, for R, G, B in 0..1")
-    return found[0], found[1], found[2]
