@@ -1,0 +1,1 @@
+"""The document pipeline: pages in, pruned tokens and text masks out."""
