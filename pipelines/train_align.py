@@ -1,11 +1,11 @@
-"""An alignment model from generated scenes alone: its towers trained in four stages, examined and packaged.
+"""An alignment model from generated scenes alone: its towers trained in five stages, examined and packaged.
 
     python -m gridscribe.pipelines.train_align [--work-dir DIR] [--scale 1.0]
 
 Two stages stand in for the weights of CLIP that FarSLIP starts from (crops of objects, then views), stages 1 and 2 are FarSLIP's
-(`configs/alignment`). `--scale` multiplies the steps of all four. Run again, it goes on where it stopped. The examination is that
-of `gridscribe evaluate`, on scenes that were not trained on, and is left in DIR/evaluation.md and DIR/evaluation.json, with the
-offsets that it fitted. The package is DIR/stage2/package.
+(`configs/alignment`), and the last teaches what a square is about. `--scale` multiplies the steps of all five. Run again, it goes
+on where it stopped. The examination is that of `gridscribe evaluate`, on scenes that were not trained on, and is left in
+DIR/evaluation.md and DIR/evaluation.json, with the offsets that it fitted. The package is DIR/surroundings/package.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from gridscribe.pipelines.made_scenes import MadeScenes
 from gridscribe.progress import reporter
 
 SCENES = MadeScenes(train=(1001, 800), held_out=(2002, 16), size=768, gsd=0.2)
-STEPS = {"crops": 4200, "stage0": 1600, "stage1": 80, "stage2": 500}
+STEPS = {"crops": 4200, "stage0": 1600, "stage1": 80, "stage2": 500, "surroundings": 700}
 SEED = 0
 
 

@@ -82,8 +82,10 @@ def test_the_stages_one_after_another_make_a_package_that_loads(scenes: Path, tm
     assert first.source["training"]["initial_weights"] == {"name": "align-stage0", "digest": zeroth.digest}
     assert second.source["training"]["initial_weights"] == {"name": "align-stage1", "digest": first.digest}
     assert second.source["training"]["weights"] == {"contrast": 1.0, "region": 1.0, "roi": 1.0}
-    loaded = load_alignment(tmp_path / "two" / "package")
-    assert loaded.digest == second.digest
+    third = train("surroundings", tmp_path / "three", scenes, pretrained=tmp_path / "two" / "package")
+    assert third.source["training"]["initial_weights"] == {"name": "align-stage2", "digest": second.digest}
+    loaded = load_alignment(tmp_path / "three" / "package")
+    assert loaded.digest == third.digest
     assert (loaded.name, loaded.gsd, loaded.window, loaded.patch) == ("align", (0.15, 0.45), 32, 8)
     assert TextEncoder(loaded).embed(["swimming pool"]).shape == (1, 16)
     assert build_image_tower(loaded)(torch.zeros(1, 3, 32, 32)).shape == (1, 16)

@@ -19,6 +19,7 @@ from gridscribe.errors import UsageError
 from gridscribe.pipelines.alignment.annotated import AnnotatedImage
 from gridscribe.pipelines.alignment.mgrs import read_mgrs
 from gridscribe.pipelines.alignment.scene_objects import read_scenes
+from gridscribe.pipelines.alignment.surroundings import read_spots
 from gridscribe.pipelines.alignment.views import View, Views
 from gridscribe.pipelines.alignment.wording import true_of
 
@@ -35,15 +36,27 @@ class AlignmentViews(Dataset):
     """`Views` of the images that a reader finds in `data_root`."""
 
     def __init__(
-        self, data_root: str, side: int, kind: str = "scenes", seed: int = 0, *, shuffled: bool = False, **views: Any
-    ) -> None:
+        self, data_root: str, side: int, kind: str = "scenes", seed: int = 0, *, shuffled: bool = False, spots: int = 0,
+        **views: Any,
+    ) -> None:  # fmt: skip
         """`views` are options of `Views`. `shuffled` gives each view the captions of another: with them there is nothing to
-        learn, which is how a score above chance is shown to come from the captions.
+        learn, which is how a score above chance is shown to come from the captions. `spots` adds as many to the objects of each
+        generated scene (see `surroundings`).
         """
         if kind not in READERS:
             raise UsageError(f"kind={kind!r}: must be one of {', '.join(READERS)}")
+        if spots and kind != "scenes":
+            raise UsageError(
+                f"spots={spots}: only generated scenes (kind='scenes', not {kind!r}) have labels to name them by"
+            )
         self.found = READERS[kind](Path(data_root))
-        self.views = Views(self.found, side, seed=seed, **views)
+        known = self.found
+        if spots:
+            known = [
+                replace(image, regions=(*image.regions, *read_spots(image.path, image.regions, spots, seed)))
+                for image in self.found
+            ]
+        self.views = Views(known, side, seed=seed, **views)
         self.kind, self.shuffled, self.seed = kind, shuffled, seed
 
     def __len__(self) -> int:

@@ -43,6 +43,8 @@ OTHER_WORDS: dict[str, tuple[str, ...]] = {
     "railway": ("train line",),
     "terracotta": ("red tiled",),
     "metal": ("sheet metal",),
+    "bare ground": ("bare soil",),
+    "grass": ("lawn", "meadow"),
 }
 SIZES = ("small ", "medium-sized ", "tall ")
 """Words that a caption may begin with, and that leave it true when they are left out."""
@@ -57,6 +59,9 @@ _UNCOUNTED = (
     "bushes",
     "scrub",
     "farmland",
+    "bare ground",
+    "bare soil",
+    "grass",
 )
 
 _VOWELS = ("a", "e", "i", "o", "un", "L-")  # "a U-shaped house", "an L-shaped house"
