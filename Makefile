@@ -7,12 +7,12 @@ RUN := $(BIN)/gridscribe
 .PHONY: help install demo test lint types unit soak bench train-demo train-align clean
 
 help:
-	@echo "make demo        install, run the main job on generated scenes, query a pixel, leave demo/picture.png"
+	@echo "make demo        install, run the main job on generated scenes, query a pixel and a phrase, leave pictures in demo/"
 	@echo "make test        lint, type check and all tests"
 	@echo "make soak        the long tests: random kills by the dozen, 32768-pixel images, 100,000 items"
 	@echo "make bench       the benchmarks, each beside its peer or its limit"
 	@echo "make train-demo  train the shipped segmentor again"
-	@echo "make train-align train an alignment model on generated scenes (in work: none is shipped)"
+	@echo "make train-align train the shipped alignment model again"
 
 install: .venv/installed
 
@@ -31,7 +31,9 @@ demo: install
 	$(RUN) status demo/out
 	$(RUN) at demo/out $$($(BIN)/python tests/demo_point.py demo/scenes)
 	$(RUN) picture demo/out demo/picture.png
-	@echo "Look at demo/picture.png; the masks are in demo/out/products/*/masks/, the catalogue in demo/out/catalog/."
+	$(RUN) match demo/out "swimming pool" --top-k 10 --picture demo/pools.png --geojson demo/pools.geojson
+	$(BIN)/python tests/demo_matches.py demo/scenes demo/pools.geojson "swimming pool"
+	@echo "Look at demo/picture.png and demo/pools.png; the masks are in demo/out/products/*/masks/, the catalogue in demo/out/catalog/."
 
 test: lint types unit
 

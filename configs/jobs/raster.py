@@ -15,9 +15,10 @@ engine = dict(name="auto")
 # without them has the same masks, and a later run with them adds them.
 regions = dict(min_pixels=16)  # smaller areas are no regions
 
-# A model that puts images and words into one space: a folder or URI of an alignment package. Regions then get a vector, of the
-# square around each ("crop"), of the "tokens" under its pixels, or "both", and labels from a text file of concepts; the dense
-# tokens of images are stored, merged to a quarter (`tokens=None`: they are not). None is shipped yet.
-#
-# alignment = dict(model="farslip2", regions="crop", concepts="scenes", labels=5)
-# tokens = dict(pruner=dict(method="ward", keep=0.25), kind="int8")
+# A model that puts images and words into one space: a shipped one, a folder or a URI of an alignment package. Regions get a
+# vector, of the square around each ("crop"), of the "tokens" under its pixels, or "both", and labels from a text file of
+# concepts. `alignment=None`: no embeddings, and no queries by words.
+alignment = dict(model="align", regions="both", concepts="scenes", labels=5)
+
+# The dense tokens of images, merged to a quarter (`pruner=dict(method="ward", keep=0.25)`); `tokens=None`: they are not stored.
+tokens = dict(kind="int8")

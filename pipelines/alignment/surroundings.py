@@ -40,7 +40,8 @@ def spots(
     points = np.concatenate(
         [_beside(regions, count // 2, (rows, cols), rng), _anywhere(count - count // 2, (rows, cols), rng)]
     )
-    sides = np.exp(rng.uniform(*np.log(SIDES), (len(points), 2)))
+    low, high = np.log(SIDES).tolist()
+    sides = np.exp(rng.uniform(low, high, (len(points), 2)))
     found = []
     for (row, col), (high, wide) in zip(points, sides, strict=True):
         number, label = int(owner[int(row), int(col)]), int(labels[int(row), int(col)])

@@ -1,6 +1,6 @@
 """Words to pixels on held-out scenes: masks from points and regions beside thresholded heat maps.
 
-    python tests/bench/text_to_mask.py --alignment PACKAGE [--scenes 12]
+    python tests/bench/text_to_mask.py [--alignment PACKAGE] [--scenes 12]
 
 For every category that covers at least `LEAST` pixels of a scene, its name is asked and the IoU with the pixels of the scene's
 own objects taken; what is printed is the mean over all of these questions. The heat map is brought to pixels bilinearly, and
@@ -89,7 +89,7 @@ def questions(client: Client, scenes: Path) -> list[tuple[str, str, Bools]]:
 def main() -> None:
     """Ask, compare, print."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--alignment", required=True)  # none is shipped yet, so `run_all` leaves this out
+    parser.add_argument("--alignment", default="align")
     parser.add_argument("--scenes", type=int, default=12)
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as place:
