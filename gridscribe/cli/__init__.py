@@ -14,6 +14,7 @@ from gridscribe.errors import GridscribeError, UsageError
 
 COMMANDS = {
     "scenes": "gridscribe.cli.scenes",
+    "pages": "gridscribe.cli.pages",
     "run": "gridscribe.cli.run",
     "status": "gridscribe.cli.status",
     "at": "gridscribe.cli.at",

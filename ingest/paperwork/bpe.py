@@ -33,7 +33,7 @@ def pieces(word: str) -> tuple[Piece, ...]:
     """
     made = tokenizer()
     cleaned = made.clean_fn(word)
-    spelled = word.replace("’", "'").lower()  # the one repair of ftfy that keeps a character a character
+    spelled = word.replace("\u2019", "'").lower()  # the one repair of ftfy that keeps a character a character
     if not word or cleaned != spelled or len(cleaned) != len(word):
         raise ValueError(f"{word!r} is read by the tokenizer as {cleaned!r}: its characters do not match one to one")
     place: list[float] = []  # of each byte boundary, in characters

@@ -15,7 +15,7 @@ from .stems import SCRIPTS
 
 FontSource = Literal["shipped", "system"]
 Font = ImageFont.FreeTypeFont
-_LATIN = "".join(map(chr, range(33, 127))) + "£€–—’•"
+_LATIN = "".join(map(chr, range(33, 127))) + "£€\u2013\u2014\u2019\u2022"
 _PILLOW = "pillow"  # in place of a path: the font inside Pillow
 
 

@@ -41,11 +41,11 @@ def form(sheet: Sheet, w: Wording, look: Look) -> None:
     filled = 0.0 if w.chance(0.12) else float(sheet.rng.uniform(0.6, 1.0))
     entry = look.hand(sheet, 10.5) if w.chance(0.72) else look.body.but(size=10, colour=look.ink)
     shape = w.pick(("boxes", "lines", "comb", "cells"))
-    order = [(_FIELDS[i]) for i in sheet.rng.permutation(len(_FIELDS))]
+    order = [_FIELDS[i] for i in sheet.rng.permutation(len(_FIELDS))]
     part = 1
     y += 8
     while order and y < bottom - 130:
-        band = sheet.width > 0 and w.chance(0.6)
+        band = w.chance(0.6)
         name = f"{part}. {fitted(sheet, w.heading(1, 4), look.body.but(bold=True), right - left - 60)}"
         if band:
             sheet.box(left, y, right, y + 16, look.accent, None)
@@ -121,11 +121,20 @@ def _entry(
 
 def _value(w: Wording, key: str) -> str:
     makers = {
-        "name": w.person, "date of birth": w.date, "address": w.street, "town": lambda: f"{w.postcode()} {w.place()}",
-        "telephone": w.phone, "occupation": lambda: f"{w.pick(('chief', 'senior', 'assistant', ''))} {w.noun()} {w.pick(('clerk', 'engineer', 'teacher'))}",
-        "reference": w.code, "employer": w.firm, "amount": lambda: f"{w.whole(100, 99999):,}.{w.digits(2)}",
-        "date of event": w.date, "remarks": lambda: w.sentence(3, 8),
-    }  # fmt: skip
+        "name": w.person,
+        "date of birth": w.date,
+        "address": w.street,
+        "town": lambda: f"{w.postcode()} {w.place()}",
+        "telephone": w.phone,
+        "occupation": lambda: (
+            f"{w.pick(('chief', 'senior', 'assistant', ''))} {w.noun()} {w.pick(('clerk', 'teacher'))}"
+        ),
+        "reference": w.code,
+        "employer": w.firm,
+        "amount": lambda: f"{w.whole(100, 99999):,}.{w.digits(2)}",
+        "date of event": w.date,
+        "remarks": lambda: w.sentence(3, 8),
+    }
     return makers[key]()
 
 

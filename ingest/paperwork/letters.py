@@ -132,7 +132,7 @@ def notice(sheet: Sheet, w: Wording, look: Look) -> None:
     light = look.body.but(size=14, colour=colour(rng, 215, 256), bold=w.chance(0.5))
     date = f"{w.date()}"
     sheet.state("date", date, sheet.text(width / 2, panel + 28, date, light, "centre"))
-    where = fitted(sheet, f"{w.place()}, {w.street()} – {w.time()}", light, width - 2 * margin - 12)
+    where = fitted(sheet, f"{w.place()}, {w.street()} \u2013 {w.time()}", light, width - 2 * margin - 12)
     sheet.state("place", where, sheet.text(width / 2, panel + 52, where, light, "centre"))
     if w.chance(0.6):
         label = look.head.but(size=15, colour=look.accent)

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import numpy as np
+from numpy.typing import NDArray
 
 from .look import WHITE, Look, fitted
 from .pictures import colour, place_photograph, scribble, signature
-from .sheet import Colour, Sheet
+from .sheet import Colour, Sheet, Style
 from .words import Wording
 
-Points = np.ndarray
+Points = NDArray[np.float64]
+Box = tuple[float, float, float, float]
 
 
 def town_map(sheet: Sheet, w: Wording, look: Look) -> None:
@@ -19,7 +21,8 @@ def town_map(sheet: Sheet, w: Wording, look: Look) -> None:
     ground = colour(rng, 220, 252)
     sheet.box(left, top, right, bottom, ground, None)
     tints: dict[str, Colour] = {
-        "forest": (176, 212, 160), "lake": (160, 200, 235), "town": (235, 200, 180), "field": (245, 235, 190), "marsh": (200, 225, 215)
+        "forest": (176, 212, 160), "lake": (160, 200, 235), "town": (235, 200, 180), "field": (245, 235, 190),
+        "marsh": (200, 225, 215),
     }  # fmt: skip
     named: list[tuple[float, float, str]] = []
     for _ in range(w.whole(6, 18)):
@@ -45,13 +48,13 @@ def town_map(sheet: Sheet, w: Wording, look: Look) -> None:
         fill = (90, 150, 210) if river else (WHITE, (240, 190, 70), (215, 90, 80), (110, 110, 110))[w.whole(0, 3)]
         sheet.draw.line(sheet.px(*path.ravel()), fill, max(1, round(width * sheet.scale)), "curve")
         paths.append((path, river))
-    taken: list[tuple[float, float, float, float]] = []
+    taken: list[Box] = []
     for path, river in paths:
         name = (
             f"{w.syllables(2).capitalize()} {w.pick(('Beck', 'River', 'Brook') if river else ('Road', 'Lane', 'Way'))}"
         )
         tint = (30, 80, 160) if river else (70, 50, 40)
-        _along(sheet, look, path, name, look.body.but(size=float(rng.uniform(6, 9)), italic=river, colour=tint), taken)
+        _along(sheet, path, name, look.body.but(size=float(rng.uniform(6, 9)), italic=river, colour=tint), taken)
     for x, y, kind in named:
         style = look.body.but(
             size=float(rng.uniform(7, 12)),
@@ -82,12 +85,12 @@ def town_map(sheet: Sheet, w: Wording, look: Look) -> None:
             sheet, x + 4, y, str(w.whole(20, 2900)), look.body.but(size=6, colour=(120, 70, 30)), taken, centred=False
         ):
             sheet.draw.polygon(sheet.px(x - 2, y, x + 2, y, x, y - 4), (120, 70, 30))
-    _legend(sheet, w, look, left, top, right, bottom, tints)
+    _legend(sheet, w, look, left, bottom, tints)
     sheet.box(left, top, right, bottom, None, width=1.4)
 
 
 def _legend(
-    sheet: Sheet, w: Wording, look: Look, left: float, top: float, right: float, bottom: float, tints: dict[str, Colour]
+    sheet: Sheet, w: Wording, look: Look, left: float, bottom: float, tints: dict[str, Colour]
 ) -> None:  # fmt: skip
     """A panel in a corner that covers the map (labels keep out of it) with title, key and scale."""
     head = look.head.but(size=14, italic=False)
@@ -110,12 +113,9 @@ def _legend(
 
 
 def _label(
-    sheet: Sheet, x: float, y: float, text: str, style: object, taken: list[tuple[float, float, float, float]], *, centred: bool = True
+    sheet: Sheet, x: float, y: float, text: str, style: Style, taken: list[Box], *, centred: bool = True
 ) -> bool:  # fmt: skip
     """Sets a label unless it would leave the map, reach into the legend or lie over another label."""
-    from .sheet import Style
-
-    assert isinstance(style, Style)
     wide = sheet.measure(text.strip(), style)
     x0 = x - wide / 2 if centred else x
     box = x0 - 2, y - style.size, x0 + wide + 2, y + style.size * 0.35
@@ -128,13 +128,8 @@ def _label(
     return True
 
 
-def _along(
-    sheet: Sheet, look: Look, path: Points, name: str, style: object, taken: list[tuple[float, float, float, float]]
-) -> None:
+def _along(sheet: Sheet, path: Points, name: str, style: Style, taken: list[Box]) -> None:
     """Sets a name on its line: each word turned as the line runs there."""
-    from .sheet import Style
-
-    assert isinstance(style, Style)
     step = np.hypot(*np.diff(path, axis=0).T)
     reached = np.concatenate([[0.0], np.cumsum(step)])
     at = float(sheet.rng.uniform(0.2, 0.7)) * reached[-1]
@@ -165,7 +160,7 @@ def _along(
     sheet.lines += 1
 
 
-def _meet(a: tuple[float, float, float, float], b: tuple[float, float, float, float]) -> bool:
+def _meet(a: Box, b: Box) -> bool:
     return a[0] < b[2] and b[0] < a[2] and a[1] < b[3] and b[1] < a[3]
 
 

@@ -28,8 +28,8 @@ def paper(sheet: Sheet, w: Wording, look: Look) -> None:
         y += 56
         if w.chance(0.7):
             sheet.text(sheet.width / 2, y, "Abstract", body.but(bold=True), "centre")
-            y = paragraph(sheet, w, left + 30, y + step, right - left - 60, w.paragraph(3, 5), body.but(italic=w.chance(0.4)), step,
-                          bottom=bottom * 0.45, align="justified", lively=False)  # fmt: skip
+            style = body.but(italic=w.chance(0.4))
+            y = paragraph(sheet, w, left + 30, y + step, right - left - 60, w.paragraph(3, 5), style, step, bottom=bottom * 0.45, align="justified", lively=False)  # fmt: skip
         y += step
     columns = w.pick((1, 2, 2, 2, 3))
     gutter = 18.0
@@ -48,8 +48,8 @@ def paper(sheet: Sheet, w: Wording, look: Look) -> None:
             elif draw < 0.2 and room > 110:
                 at = _grid(sheet, w, look, x, at + step, wide, min(8, int(room / 16) - 2), 4) + step
             elif draw < 0.28 and room > 3 * step:
-                formula = fitted(sheet, f"{w.pick('abcfgxyz')} = {w.whole(2, 9)}{w.pick('xyz')} + {w.pick('αβγλ')} ({section}.{w.whole(1, 9)})",
-                                 body.but(italic=True), wide)  # fmt: skip
+                terms = f"{w.pick('abcfgxyz')} = {w.whole(2, 9)}{w.pick('xyz')} + {w.pick('αβγλ')}"
+                formula = fitted(sheet, f"{terms} ({section}.{w.whole(1, 9)})", body.but(italic=True), wide)
                 sheet.text(x + wide / 2, at + step * 0.5, formula, body.but(italic=True), "centre")
                 at += 2 * step
             elif draw < 0.45 and room > 4 * step:

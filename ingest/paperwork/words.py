@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -19,7 +20,7 @@ class Wording:
     rng: np.random.Generator
     script: str | None = None
 
-    def pick(self, options: tuple[T, ...] | list[T]) -> T:
+    def pick(self, options: Sequence[T]) -> T:
         """One of the options."""
         return options[int(self.rng.integers(len(options)))]
 
@@ -35,7 +36,7 @@ class Wording:
         """One word of running text, lower case: an inflected stem, now and then an invented word."""
         if self.script is not None:
             letters = stems.SCRIPTS[self.script]
-            return "".join(self.pick(list(letters)) for _ in range(self.whole(2, 9)))
+            return "".join(self.pick(letters) for _ in range(self.whole(2, 9)))
         draw = self.rng.random()
         if draw < 0.30:
             return self.noun()
@@ -90,13 +91,13 @@ class Wording:
             elif draw < 0.08:
                 words[i] = f"({words[i]})"
             elif draw < 0.095:
-                words[i] += self.pick((";", ":", " –", " —"))
+                words[i] += self.pick((";", ":", " \u2013", " \u2014"))
             elif draw < 0.115:
                 words[i] = self.number()
             elif draw < 0.125:
                 words[i] = self.surname()
             elif draw < 0.132:
-                words[i] += self.pick(("'s", "'ll", "'ve", "’s"))
+                words[i] += self.pick(("'s", "'ll", "'ve", "\u2019s"))
             elif draw < 0.139:
                 words[i] = f"{self.whole(1, 100)}%"
             elif draw < 0.145:
@@ -209,8 +210,8 @@ class Wording:
         day, month, year = self.whole(1, 28), self.whole(1, 12), self.whole(1996, 2031)
         name = stems.MONTHS[month - 1]
         return self.pick(
-            (f"{day} {name} {year}", f"{name} {day}, {year}", f"{day:02}.{month:02}.{year}", f"{day:02}/{month:02}/{year % 100:02}",
-             f"{year}-{month:02}-{day:02}", f"{self.pick(stems.DAYS)}, {day} {name} {year}", f"{day}-{name[:3]}-{year}")
+            (f"{day} {name} {year}", f"{name} {day}, {year}", f"{day:02}.{month:02}.{year}", 
+             f"{day:02}/{month:02}/{year % 100:02}",             f"{year}-{month:02}-{day:02}", f"{self.pick(stems.DAYS)}, {day} {name} {year}", f"{day}-{name[:3]}-{year}")
         )  # fmt: skip
 
     def time(self) -> str:
