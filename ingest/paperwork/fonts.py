@@ -60,7 +60,7 @@ def families(source: FontSource = "shipped") -> tuple[Family, ...]:
         cuts("DejaVu Sans", "DejaVuSans", "-Bold", "-Oblique", "-BoldOblique"),
         cuts("DejaVu Serif", "DejaVuSerif", "-Bold", "-Italic", "-BoldItalic"),
         cuts("DejaVu Sans Mono", "DejaVuSansMono", "-Bold", "-Oblique", "-BoldOblique"),
-        cuts("STIX General", "STIXGeneral", "Bol", "Ita", "BolIta"),
+        cuts("STIX General", "STIXGeneral", "Bol", "Italic", "BolIta"),
         Family("Pillow", _PILLOW),
     )
     if source == "shipped":

@@ -29,7 +29,8 @@ def paper(sheet: Sheet, w: Wording, look: Look) -> None:
         if w.chance(0.7):
             sheet.text(sheet.width / 2, y, "Abstract", body.but(bold=True), "centre")
             style = body.but(italic=w.chance(0.4))
-            y = paragraph(sheet, w, left + 30, y + step, right - left - 60, w.paragraph(3, 5), style, step, bottom=bottom * 0.45, align="justified", lively=False)  # fmt: skip
+            y = paragraph(sheet, w, left + 30, y + step, right - left - 60, w.paragraph(3, 5), style, step,
+                          bottom=bottom * 0.45, align="justified", lively=False)  # fmt: skip
         y += step
     columns = w.pick((1, 2, 2, 2, 3))
     gutter = 18.0

@@ -79,7 +79,7 @@ def generate_document(seed: int, index: int, fonts: FontSource = "shipped") -> D
     deal = np.random.default_rng([seed, index // len(_DECK), _SALT])
     kind = _DECK[int(deal.permutation(len(_DECK))[index % len(_DECK)])]
     rng = np.random.default_rng([seed, index, _SALT])
-    script = str(rng.choice(["greek", "cyrillic", "accented", "armenian", "georgian"])) if rng.random() < 0.12 else None
+    script = str(rng.choice(["greek", "cyrillic", "accented", "armenian"])) if rng.random() < 0.12 else None
     look = drawn_look(rng, fonts, script)
     container: Container = ("png", "jpeg", "tiff")[int(rng.choice(3, p=[0.4, 0.35, 0.25]))]
     later = _FOLLOWING.get(kind, ())

@@ -149,7 +149,7 @@ def _stains(rng: np.random.Generator, height: int, width: int) -> Field:
         if rng.random() < 0.5:
             cover = np.exp(-(((distance - radius) / (radius * 0.05)) ** 2)) + 0.25 * (distance < radius)
         else:
-            cover = 1 / (1 + np.exp((distance - radius) / (radius * 0.06)))
+            cover = 0.5 - 0.5 * np.tanh((distance - radius) / (radius * 0.12))
         depth = rng.uniform(0.05, 0.4) * np.array([0.35, 0.6, 1.0])
         factor *= 1 - cover[..., None] * depth.astype(np.float32)
     return factor

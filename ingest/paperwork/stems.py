@@ -85,5 +85,4 @@ SCRIPTS = {  # letters of scripts written without joining, for pseudo-words; upp
     "cyrillic": "абвгдежзийклмнопрстуфхцчшщыьэюя",
     "accented": "aàáâäåæbcçdeèéêëfghiíîïklmnñoóôöøprstuúûüvwyz",
     "armenian": "աբգդեզէըթժիլխծկհձղճմյնշոչպջռսվտրցւփքօֆ",
-    "georgian": "აბგდევზთიკლმნოპჟრსტუფქღყშჩცძწჭხჯჰ",
 }

@@ -210,9 +210,16 @@ class Wording:
         day, month, year = self.whole(1, 28), self.whole(1, 12), self.whole(1996, 2031)
         name = stems.MONTHS[month - 1]
         return self.pick(
-            (f"{day} {name} {year}", f"{name} {day}, {year}", f"{day:02}.{month:02}.{year}", 
-             f"{day:02}/{month:02}/{year % 100:02}",             f"{year}-{month:02}-{day:02}", f"{self.pick(stems.DAYS)}, {day} {name} {year}", f"{day}-{name[:3]}-{year}")
-        )  # fmt: skip
+            (
+                f"{day} {name} {year}",
+                f"{name} {day}, {year}",
+                f"{day:02}.{month:02}.{year}",
+                f"{day:02}/{month:02}/{year % 100:02}",
+                f"{year}-{month:02}-{day:02}",
+                f"{self.pick(stems.DAYS)}, {day} {name} {year}",
+                f"{day}-{name[:3]}-{year}",
+            )
+        )
 
     def time(self) -> str:
         """A time of day."""
