@@ -54,7 +54,7 @@ def families(source: FontSource = "shipped") -> tuple[Family, ...]:
 
     def cuts(name: str, stem: str, bold: str, italic: str, both: str) -> Family:
         paths = [str(ttf / f"{stem}{cut}.ttf") for cut in ("", bold, italic, both)]
-        return Family(name, *paths, scripts=_scripts(paths[0]))
+        return Family(name, paths[0], paths[1], paths[2], paths[3], _scripts(paths[0]))
 
     shipped = (
         cuts("DejaVu Sans", "DejaVuSans", "-Bold", "-Oblique", "-BoldOblique"),

@@ -69,9 +69,9 @@ def form(sheet: Sheet, w: Wording, look: Look) -> None:
     date = w.date()
     y = bottom - 24
     sheet.rule(left, y, left + 150, y)
-    key = sheet.text(left, y + label.size * 1.2, w.pick(("Place, date", "Date", "Dated")), label)
+    named = sheet.text(left, y + label.size * 1.2, w.pick(("Place, date", "Date", "Dated")), label)
     if w.chance(filled):
-        sheet.state("date", date, sheet.text(left + 4, y - 4, date, entry), key)
+        sheet.state("date", date, sheet.text(left + 4, y - 4, date, entry), named)
     sheet.rule(right - 190, y, right - 20, y)
     sheet.text(right - 190, y + label.size * 1.2, w.pick(("Signature", "Signature of applicant", "Signed")), label)
     if w.chance(filled):

@@ -67,7 +67,8 @@ class Geometry:
                 field += size * (np.outer(np.cos(v), np.sin(u)) + np.outer(np.sin(v), np.cos(u)))
             maps.append(field.astype(np.float32))
         border = cv2.BORDER_REPLICATE if outside is None else cv2.BORDER_CONSTANT
-        return cv2.remap(image, maps[0], maps[1], cv2.INTER_LINEAR, borderMode=border, borderValue=outside or (0, 0, 0))
+        seen = cv2.remap(image, maps[0], maps[1], cv2.INTER_LINEAR, borderMode=border, borderValue=outside or (0, 0, 0))
+        return np.asarray(seen, np.uint8)
 
     def _waves(self, q: Floats) -> Floats:
         moved = np.zeros_like(q)

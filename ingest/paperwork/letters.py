@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from .look import WHITE, Look, fitted, paragraph
+from .look import WHITE, Look, Set, fitted, paragraph
 from .pictures import bar_code, colour, logo, place_photograph, scribble, signature, square_code, stamp
 from .sheet import Sheet
 from .words import Wording
@@ -52,7 +52,7 @@ def letter(sheet: Sheet, w: Wording, look: Look) -> None:
     by_hand = w.chance(0.18)
     sheet.text(left, y, f"Dear {person},", body)
     y += 1.6 * step
-    align = w.pick(("left", "left", "justified"))
+    align: Set = w.pick(("left", "left", "justified"))
     if by_hand:
         hand = look.hand(sheet, body.size * float(sheet.rng.uniform(1.0, 1.4)))
         while y < bottom - 6 * step:

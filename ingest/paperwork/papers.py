@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from .look import WHITE, Look, fitted, paragraph
+from .look import WHITE, Look, Set, fitted, paragraph
 from .pictures import chart, place_photograph, scribble
 from .sheet import Sheet
 from .words import Wording
@@ -35,7 +35,7 @@ def paper(sheet: Sheet, w: Wording, look: Look) -> None:
     columns = w.pick((1, 2, 2, 2, 3))
     gutter = 18.0
     wide = (right - left - gutter * (columns - 1)) / columns
-    align = w.pick(("justified", "justified", "left"))
+    align: Set = w.pick(("justified", "justified", "left"))
     section, ruled = 1, w.chance(0.15)
     for column in range(columns):
         x, at = left + column * (wide + gutter), y

@@ -68,9 +68,9 @@ def scan(image: Image.Image, ink_behind: Image.Image | None, rng: np.random.Gene
     if happens("low resolution", 0.12):
         small = float(rng.uniform(0.5, 0.8))
         low = cv2.resize(pixels, None, fx=small, fy=small, interpolation=cv2.INTER_AREA)
-        pixels = cv2.resize(low, (width, height), interpolation=cv2.INTER_LINEAR)
+        pixels = np.asarray(cv2.resize(low, (width, height), interpolation=cv2.INTER_LINEAR), np.uint8)
     if happens("blur", 0.4):
-        pixels = cv2.GaussianBlur(pixels, (0, 0), float(rng.uniform(0.4, 1.3)))
+        pixels = np.asarray(cv2.GaussianBlur(pixels, (0, 0), float(rng.uniform(0.4, 1.3))), np.uint8)
     if happens("noise", 0.5):
         pixels = _noise(pixels, rng)
     if happens("faded", 0.12):
@@ -79,7 +79,7 @@ def scan(image: Image.Image, ink_behind: Image.Image | None, rng: np.random.Gene
     if happens("bilevel", 0.13):
         return Scan(_bilevel(pixels, rng), geometry, tuple(done), bilevel=True)
     if happens("grey", 0.25):
-        pixels = cv2.cvtColor(pixels, cv2.COLOR_RGB2GRAY)
+        pixels = np.asarray(cv2.cvtColor(pixels, cv2.COLOR_RGB2GRAY), np.uint8)
     if happens("jpeg", 0.35):
         kept = io.BytesIO()
         Image.fromarray(pixels).save(kept, "JPEG", quality=int(rng.integers(25, 85)))
@@ -107,7 +107,7 @@ def _multiply(pixels: Pixels, factor: Field) -> Pixels:
 
 def _bleed(ink: Pixels, rng: np.random.Generator) -> Field:
     soft = cv2.GaussianBlur(np.ascontiguousarray(ink[:, ::-1]), (0, 0), float(rng.uniform(0.6, 2.0)))
-    return 1 - soft.astype(np.float32) / 255 * float(rng.uniform(0.06, 0.35))
+    return np.asarray(1 - soft.astype(np.float32) / 255 * float(rng.uniform(0.06, 0.35)), np.float32)
 
 
 def _tint(rng: np.random.Generator, height: int, width: int) -> Field:
@@ -215,7 +215,7 @@ def _bilevel(pixels: Pixels, rng: np.random.Generator) -> Pixels:
         return np.where(grey > level + float(rng.uniform(-15, 15)), 255, 0).astype(np.uint8)
     if way < 0.8:
         side = 2 * int(rng.integers(8, 25)) + 1
-        return cv2.adaptiveThreshold(
-            grey, 255, cv2.ADAPTIVE_THRESH_MEAN_C, cv2.THRESH_BINARY, side, float(rng.uniform(7, 18))
-        )
+        offset = float(rng.uniform(7, 18))
+        levels = cv2.adaptiveThreshold(grey, 255, cv2.ADAPTIVE_THRESH_MEAN_C, cv2.THRESH_BINARY, side, offset)
+        return np.asarray(levels, np.uint8)
     return np.asarray(Image.fromarray(grey).convert("1").convert("L"))

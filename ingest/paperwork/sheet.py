@@ -184,7 +184,7 @@ class Sheet:
         offset = origin - low - turn @ shift + turn @ (0.5, 0.5) - 0.5
         span = high - low
         ink = cv2.warpAffine(np.asarray(flat), np.column_stack([turn, offset]), (int(span[0]), int(span[1])))
-        self._stamp(ink, int(low[0]), int(low[1]), style.colour)
+        self._stamp(np.asarray(ink, np.uint8), int(low[0]), int(low[1]), style.colour)
         slant = style.family.slant(style.bold, style.italic)
         self._record(word, lambda n: float(face.getlength(word[:n])), box, slant, turn, origin)
 

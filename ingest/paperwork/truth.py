@@ -48,8 +48,8 @@ class Token:
     @property
     def box(self) -> tuple[float, float, float, float]:
         """x0, y0, x1, y1 in pixels; pixel (row, col) covers [col, col + 1) x [row, row + 1)."""
-        x0, y0, x1, y1 = (*self.outline.min(axis=0), *self.outline.max(axis=0))
-        return float(x0) / UNITS, float(y0) / UNITS, float(x1) / UNITS, float(y1) / UNITS
+        (x0, y0), (x1, y1) = self.outline.min(axis=0) / UNITS, self.outline.max(axis=0) / UNITS
+        return float(x0), float(y0), float(x1), float(y1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,7 +117,7 @@ class PageTruth:
         if not boxes:
             return None
         each = np.array(boxes)
-        x0, y0, x1, y1 = (*each[:, :2].min(axis=0), *each[:, 2:].max(axis=0))
+        (x0, y0), (x1, y1) = each[:, :2].min(axis=0), each[:, 2:].max(axis=0)
         return float(x0), float(y0), float(x1), float(y1)
 
     def to_bytes(self) -> bytes:
