@@ -39,7 +39,7 @@ def form(sheet: Sheet, w: Wording, look: Look) -> None:
         sheet, w, left, y, right - left, w.paragraph(1, 2), label, label.size * 1.3, bottom=bottom, lively=False
     )
     filled = 0.0 if w.chance(0.12) else float(sheet.rng.uniform(0.6, 1.0))
-    entry = look.hand(sheet, 10.5) if w.chance(0.72) else look.body.but(size=10, colour=look.ink)
+    entry = look.hand(sheet, 13) if w.chance(0.72) else look.body.but(size=10, colour=look.ink)
     shape = w.pick(("boxes", "lines", "comb", "cells"))
     order = [_FIELDS[i] for i in sheet.rng.permutation(len(_FIELDS))]
     part = 1

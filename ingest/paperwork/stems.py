@@ -67,7 +67,7 @@ GOODS = _list(
 MONTHS = _list("January February March April May June July August September October November December")
 DAYS = _list("Monday Tuesday Wednesday Thursday Friday Saturday Sunday")
 STREETS = _list("Street Road Lane Avenue Close Way Square Hill Row Terrace Drive Court Crescent Quay")
-FIRMS = _list("Ltd Inc. LLP GmbH & Sons Group Partners Works Supplies Trading Co. S.A. AG plc Brothers")
+FIRMS = _list("Ltd Inc. LLP GmbH Sons Group Partners Works Supplies Trading Co. S.A. AG plc Brothers")
 GIVEN = _list(
     """Ada Agnes Albert Alma Amir Anna Anton Arun Astrid Bela Beth Boris Bruno Carla Cecil Clara Cyrus Dana David Dora Edgar
     Elena Emil Emma Erik Esme Fatima Felix Flora Frank Freya Gina Greta Hamid Hanna Hugo Ida Igor Imran Ines Iris Ivan

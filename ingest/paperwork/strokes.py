@@ -108,7 +108,7 @@ class Hand:
     @classmethod
     def drawn(cls, rng: np.random.Generator, size: float) -> Hand:
         """A hand of a given size, otherwise by chance."""
-        pen = max(1.0, size * float(rng.uniform(0.06, 0.13)))
+        pen = max(1.0, size * float(rng.uniform(0.045, 0.09)))
         return cls(
             size, float(rng.uniform(-0.08, 0.4)), float(rng.uniform(0.75, 1.15)), pen, float(rng.uniform(0.02, 0.06))
         )
