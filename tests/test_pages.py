@@ -7,8 +7,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from click.testing import CliRunner
 from PIL import Image
 
+from gridscribe.cli import cli
 from gridscribe.errors import UnreadableError, UsageError
 from gridscribe.ingest.paperwork import KINDS, PageTruth, generate_document, rasterise, write_pages
 from gridscribe.ingest.paperwork.bpe import pieces, tokenizer
@@ -128,6 +130,26 @@ def test_every_kind_appears_in_a_deal():
             assert page.scan.pixels.shape[:2] == page.truth.shape
             assert (page.truth.kind == "blank") == (not page.truth.tokens) == (not page.truth.text_mask().any())
             assert PageTruth.from_bytes(page.truth.to_bytes()).to_bytes() == page.truth.to_bytes()
+
+
+def test_masks_on_another_grid_cover_as_much_of_it():
+    truth = generate_document(9, 1).pages[0].truth
+    shape = truth.height // 4, truth.width // 4
+    scaled = truth.scaled_masks(shape)
+    assert len(scaled) == len(truth.tokens)
+    assert {mask.shape for mask in scaled} == {shape}
+    areas = np.array([[mask.sum() * 16, truth.token_mask(k).sum()] for k, mask in enumerate(scaled[:80])], float)
+    assert abs(areas[:, 0].sum() / areas[:, 1].sum() - 1) < 0.1
+
+
+def test_the_command_writes_documents(tmp_path: Path):
+    done = CliRunner().invoke(cli, ["pages", str(tmp_path / "out"), "--count", "2", "--seed", "3"])
+    assert done.exit_code == 0, done.output
+    assert "wrote 2 documents" in done.output
+    truths = [PageTruth.load(path) for path in sorted((tmp_path / "out").glob("*_tokens.json"))]
+    assert truths
+    assert all((tmp_path / "out" / truth.image).is_file() for truth in truths)
+    assert CliRunner().invoke(cli, ["pages", str(tmp_path / "out"), "--count", "0", "--seed", "3"]).exit_code == 2
 
 
 def test_bad_input():

@@ -112,7 +112,6 @@ def _entry(
         return
     drop, shift = float(sheet.rng.normal(0, 1.2)), float(sheet.rng.uniform(3, 9))
     if shape == "comb" and entry.hand is None and len(value.replace(" ", "")) < width / 14:
-        # One letter to a tooth is still one word: its tokens are set from its letters, so it is spread by spaces.
         words = sheet.text(x + 4, base - 1, value, entry, gap=14)
     else:
         words = sheet.text(x + shift, base - 2 + drop, value, entry)
