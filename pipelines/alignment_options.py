@@ -10,7 +10,7 @@ from gridscribe.errors import UsageError
 from gridscribe.models.pruning import Pruner, pruner_from_json
 from gridscribe.quantise import KINDS, Kind
 
-Look = Literal["crop", "tokens", "both"]
+Look = Literal["crop", "inside", "tokens", "both"]
 """How a region gets its vector; see `AlignmentOptions.regions`."""
 WARD = {"method": "ward", "keep": 0.25}
 
@@ -75,8 +75,10 @@ class AlignmentOptions:
     stride: int | None = None
     """Pixels from one window to the next; None: three quarters of the window, in whole patches."""
     regions: Look | None = "crop"
-    """What a region's vector is: `crop`, the class vector of the square around it (what FarSLIP found best); `tokens`, the mean
-    of the stored tokens under its pixels; `both`, the mean of the two; None: regions have none."""
+    """What a region's vector is: `crop`, the class vector of the square around it (what FarSLIP found best); `inside`, the mean
+    of that and of what the square's own tokens say under the region's pixels, so that a terrace is not named after the pool in
+    its square; `tokens`, the mean of the stored tokens of the image under its pixels; `both`, the mean of `crop` and `tokens`;
+    None: regions have none."""
     concepts: str | None = "scenes"
     """The concept bank that regions are labelled from: a shipped one's name or a text file; None: no labels."""
     labels: int = 5

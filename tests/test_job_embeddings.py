@@ -19,10 +19,12 @@ from gridscribe.models.clip.encoder import open_encoder
 from gridscribe.models.clip.package import load_alignment
 from gridscribe.models.clip.text import TextEncoder
 from gridscribe.pipelines.concept_bank import Concepts
+from gridscribe.pipelines.region_crops import cut, shrunk, square_around
 from gridscribe.pipelines.regions.embedding import top_labels
 from gridscribe.progress import Quiet
 from gridscribe.quantise import quantise
 from gridscribe.store import open_store
+from gridscribe.values import Window
 from gridscribe.workers.run import RunRequest, RunResult, plan_request, run_job
 from tests.test_job_tokens import stored
 from tests.tiny import tiny_package, tree_bytes, write_pair
@@ -127,6 +129,32 @@ def test_pooled_vectors_are_means_of_the_tokens_under_the_pixels(folder: Path, t
         assert cosine > 0.999, (number, row["area_px"], cosine)
 
 
+def test_inside_is_the_square_and_its_tokens_under_the_pixels(folder: Path, tmp_path: Path) -> None:
+    crop, inside = (run(folder, tmp_path / look, look) for look in ("crop", "inside"))
+    assert crop.product != inside.product
+    table = rows_of(tmp_path / "inside", inside.product)
+    found, classes = vectors_of(table), vectors_of(rows_of(tmp_path / "crop", crop.product))
+    package = load_alignment(folder / "words")
+    planned = plan_request(request(folder, tmp_path), Quiet())
+    encoder = open_encoder(planned.alignment.encoder, package)  # type: ignore[union-attr]
+    rng = np.random.default_rng(2)
+    for number in rng.permutation(len(table))[:40].tolist():
+        row = table.slice(number, 1).to_pylist()[0]
+        where = np.argwhere(pixels_of(tmp_path / "inside", inside.product, row["image"]) == row["value"])
+        (top, left), (bottom, right) = where.min(0), where.max(0) + 1
+        square = square_around(Window(int(top), int(left), int(bottom - top), int(right - left)))
+        _, tokens = encoder.encode(shrunk(cut(rgb_of(folder, row["image"]), square), 32)[None].astype(np.float32))
+        total = np.zeros(24)
+        for down, across in where:  # 4 x 4 tokens of the square, whatever its size
+            cell = tokens[0, (down - square.row) * 4 // square.height, (across - square.col) * 4 // square.width]
+            total += cell / np.linalg.norm(cell)
+        wanted = classes[number] / np.linalg.norm(classes[number]) + total / np.linalg.norm(total)
+        cosine = wanted @ found[number] / np.linalg.norm(wanted) / np.linalg.norm(found[number])
+        assert cosine > 0.999, (number, row["area_px"], cosine)
+    different = (classes * found).sum(1) / np.linalg.norm(classes, axis=1) / np.linalg.norm(found, axis=1)
+    assert different.min() < 0.99
+
+
 def test_both_is_the_mean_of_the_two(folder: Path, tmp_path: Path) -> None:
     crop, tokens, both = (run(folder, tmp_path / look, look) for look in ("crop", "tokens", "both"))
     assert len({crop.product, tokens.product, both.product}) == 3
@@ -138,7 +166,7 @@ def test_both_is_the_mean_of_the_two(folder: Path, tmp_path: Path) -> None:
 
 
 def test_embeddings_do_not_depend_on_item_size_workers_or_the_executor(folder: Path, tmp_path: Path) -> None:
-    for look in ("crop", "tokens"):
+    for look in ("crop", "inside", "tokens"):
         first = run(folder, tmp_path / f"{look}-a", look)
         second = run(folder, tmp_path / f"{look}-b", look, {"item_size": 512}, workers=3)
         assert first.product == second.product

@@ -43,6 +43,14 @@ class SharedEncoder:
             if cls is not None:
                 yield cls
 
+    def vectors(self, windows: Iterable[Float32]) -> Iterator[tuple[Float32, Float32]]:
+        """As `class_vectors`, with the tokens [grid, grid, D] of each window beside its class vector [D]."""
+        for _, found in in_batches(
+            ((None, window) for window in windows), self, lambda answer: zip(*answer, strict=True)
+        ):
+            if found is not None:
+                yield found
+
     def submit(self, windows: list[Float32]) -> Future[tuple[Float32, Float32]]:
         """Queue 1 to `batch` windows, float32 [3, window, window]; the answer is that of `DenseEncoder.encode`."""
         return self._calls.submit(windows)

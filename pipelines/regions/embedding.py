@@ -53,8 +53,10 @@ class RegionEmbedder:
 
     def _vectors(self, group: Group) -> Float32:
         look = self._alignment.spec.regions
-        found = []
-        if look in ("crop", "both"):
+        found: list[NDArray[Any]] = []
+        if look == "inside":
+            found += self._looked_inside(group)
+        elif look in ("crop", "both"):
             found.append(self._looked_at(group))
         if self._pool is not None:
             found.append(self._pool.means(group))
@@ -70,6 +72,21 @@ class RegionEmbedder:
         for number, cls in enumerate(encoder.class_vectors(self._crops(group))):
             out[number] = cls
         return out
+
+    def _looked_inside(self, group: Group) -> tuple[Float32, Float32]:
+        """The class vector of the square around each region, and the mean of the square's tokens under the region's pixels,
+        each token as often as it has pixels there."""
+        encoder = self._alignment.encoder
+        cls = np.empty((len(group.regions), encoder.embed_dim), np.float32)
+        inside = np.empty_like(cls)
+        for number, (whole, tokens) in enumerate(encoder.vectors(self._crops(group))):
+            cls[number] = whole
+            square = square_around(_box(group.regions[number]), self._least)
+            counts = pixels_in_cells(group, number, square, len(tokens))
+            used = np.flatnonzero(counts)
+            each = normalised(tokens.reshape(counts.size, -1)[used]).astype(np.float64)
+            inside[number] = np.einsum("c,cd->d", counts[used].astype(np.float64), each)
+        return cls, inside
 
     def _crops(self, group: Group) -> Iterator[Float32]:
         """What the encoder is given of each region, float32 [3, side, side] in 0..255."""
@@ -115,6 +132,19 @@ def top_labels(
     count = min(count, len(concepts.names))
     chosen = np.argsort(-cosine, axis=1, kind="stable")[:, :count]
     return chosen, np.take_along_axis(probability, chosen, axis=1).astype(np.float32)
+
+
+def pixels_in_cells(group: Group, number: int, square: Window, grid: int) -> NDArray[np.int64]:
+    """int64 [grid * grid]: how many pixels of region `number` of the group lie in each cell of a `grid` over `square`, row-major.
+
+    A pixel belongs to the cell that its upper left corner lies in.
+    """
+    box = _box(group.regions[number])
+    here = Window(box.row - group.window.row, box.col - group.window.col, box.height, box.width)
+    rows, cols = np.nonzero(group.labels[here.slices()] == number + 1)
+    down = (rows + box.row - square.row) * grid // square.height
+    along = (cols + box.col - square.col) * grid // square.width
+    return np.bincount(down * grid + along, minlength=grid * grid)
 
 
 def _box(region: Any) -> Window:

@@ -96,7 +96,7 @@ class RegionStage:
             yield None
             return
         pool = None
-        if alignment.spec.regions != "crop":
+        if alignment.spec.regions in ("tokens", "both"):
             pool = TokenPool(self._store, part.image.image_id, part.stored, alignment.spec.dim)
         with open_raster(part.image) as reader:
             yield RegionEmbedder(reader, part.image.gsd, alignment, self._concepts, pool, deadline).columns
