@@ -15,9 +15,10 @@ engine = dict(name="auto")
 # without them has the same masks, and a later run with them adds them.
 regions = dict(min_pixels=16)  # smaller areas are no regions
 
-# A model that puts images and words into one space: a shipped one, a folder or a URI of an alignment package. Regions get a
-# vector, of the square around each and what lies "inside" of it, of the square alone ("crop"), of the "tokens" of the image, or
-# "both" of these, and labels from a text file of concepts. `alignment=None`: no embeddings, and no queries by words.
+# A model that puts images and words into one space: a shipped one, a folder or a URI of an alignment package. Regions get labels
+# from a text file of concepts, and a vector: of the square around each ("crop"), of that and its tokens under the region's own
+# pixels ("inside"), of the image's stored tokens there ("tokens"), or of square and stored tokens ("both").
+# `alignment=None`: no embeddings, and no queries by words.
 alignment = dict(model="align", regions="inside", concepts="scenes", labels=5)
 
 # The dense tokens of images, merged to a quarter (`pruner=dict(method="ward", keep=0.25)`); `tokens=None`: they are not stored.
