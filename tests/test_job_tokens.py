@@ -205,7 +205,7 @@ def test_tokens_can_be_left_out_or_kept_whole(tiles: Path, models: dict[str, Any
         ({"tokens": {"pruner": {"method": "guess"}}}, "pruning method 'guess' is unknown"),
         ({"tokens": {"pruner": {"method": "pixelprune"}}}, "unknown|before"),
         ({"tokens": {"size": 3}}, "tokens: unknown key 'size'"),
-        ({"alignment": {"regions": "all"}}, "alignment.regions='all': allowed are crop, tokens, both"),
+        ({"alignment": {"regions": "all"}}, "alignment.regions='all': allowed are crop, inside, tokens, both"),
         ({"alignment": {"stride": 10}}, r"alignment.stride=10: must be a multiple of the patch \(8\)"),
         ({"alignment": {"window": 30}}, "window=30: must be a positive multiple"),
         ({"tokens": None, "alignment": {"regions": "tokens"}}, "alignment.regions='tokens' needs tokens"),
