@@ -8,11 +8,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from gridscribe.errors import MissingObjectError, ModelError, StoreError
+from gridscribe.errors import MissingObjectError, ModelError, StoreError, UsageError
 
 MODEL_FILE = "model.json"
 JSON_LIMIT = 1 << 20
 SHIPPED = Path(__file__).parent / "shipped"
+RGB = ("red", "green", "blue")
 
 
 def shipped(weights: str) -> list[str]:
@@ -119,3 +120,57 @@ def three(values: Any, where: str, least: float, most: float) -> tuple[float, fl
     if len(found) != 3 or not all(least <= v <= most for v in found):
         raise ModelError(f"{where} is {values}; it must be three numbers in {least:g}..{most:g}, for R, G, B in 0..1")
     return found[0], found[1], found[2]
+
+
+def decoded(described: bytes, uri: str, wanted: str, what: str) -> dict[str, Any]:
+    """`model.json` as data. Raises ModelError where it is none, or of another format than `wanted`, that of `what`."""
+    try:
+        document = json.loads(described)
+        stated = document["format"]
+    except (KeyError, TypeError, ValueError) as error:
+        raise ModelError(f"model {uri}: {MODEL_FILE} is not a {wanted} description: {error!r}") from error
+    if stated != wanted:
+        raise ModelError(f"model {uri}: format is {stated!r}; {what} has {wanted!r}")
+    return dict(document)
+
+
+def write_files(folder: Path, files: Mapping[str, bytes | None], described: bytes) -> None:
+    """Put down a new package, `model.json` last.
+
+    Raises UsageError where `folder` holds a model already, ValueError where the bytes of a file are not at hand.
+    """
+    if (folder / MODEL_FILE).exists():
+        raise UsageError(f"{folder} holds a {MODEL_FILE} already; choose another folder")
+    missing = [name for name, data in files.items() if data is None]
+    if missing:
+        raise ValueError(f"a package is written whole, and it was read without {', '.join(missing)}")
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, data in files.items():
+        (folder / name).write_bytes(data or b"")
+    (folder / MODEL_FILE).write_bytes(described)
+
+
+def rgb_input(side: int, mean: tuple[float, ...], std: tuple[float, ...]) -> dict[str, Any]:
+    """STAC MLM's description of an input of R, G, B in squares of `side`; `mean` and `std` are in 0..1."""
+    return {
+        "name": "RGB",
+        "description": "red, green, blue in 0..255",
+        "bands": list(RGB),
+        "input": {
+            "shape": [-1, len(RGB), side, side],
+            "dim_order": ["batch", "bands", "height", "width"],
+            "data_type": "float32",
+        },
+        "value_scaling": [
+            {"type": "z-score", "mean": 255 * m, "stddev": 255 * s} for m, s in zip(mean, std, strict=True)
+        ],
+    }
+
+
+def vector_output(task: str, axes: Mapping[str, int]) -> dict[str, Any]:
+    """STAC MLM's description of an output of vectors: `axes` are names and sizes, -1 for any."""
+    return {
+        "name": "embedding",
+        "tasks": [task],
+        "result": {"shape": list(axes.values()), "dim_order": list(axes), "data_type": "float32"},
+    }

@@ -7,31 +7,34 @@ that of `model.json` alone, and a client that embeds phrases reads the text towe
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from gridscribe.errors import ModelError, UsageError
+from gridscribe.errors import ModelError
 from gridscribe.models.clip.architecture import check_config
 from gridscribe.models.package_files import (
     JSON_LIMIT,
     MODEL_FILE,
+    RGB,
     check_bytes,
+    decoded,
     digest,
     encode,
     place_of,
     read_files,
+    rgb_input,
     stated_bytes,
     three,
+    vector_output,
+    write_files,
 )
 from gridscribe.models.weights import State, write_weights
 
 FORMAT = "gridscribe-alignment/1"
 TASK = "similarity-search"
-BANDS = ("red", "green", "blue")
 FILES = {"image": "image.safetensors", "text": "text.safetensors"}
 TOWER_LIMIT = 4 << 30
 VARIANT = "segearth"
@@ -104,7 +107,8 @@ def load_alignment(uri: str | Path, *, towers: tuple[Tower, ...] = BOTH) -> Alig
     """
     asked = str(uri)
     place = place_of(asked, FILES["image"])
-    document = _decode(read_files(place, asked, {MODEL_FILE: JSON_LIMIT})[MODEL_FILE], asked)
+    described = read_files(place, asked, {MODEL_FILE: JSON_LIMIT})[MODEL_FILE]
+    document = decoded(described, asked, FORMAT, "a model that aligns images with text")
     weights = read_files(place, asked, {FILES[tower]: TOWER_LIMIT for tower in towers})
     return _parse(document, {tower: weights[FILES[tower]] for tower in towers}, asked)
 
@@ -145,14 +149,7 @@ def assemble(
 
 def write(folder: Path, package: AlignmentPackage, described: bytes) -> None:
     """Put down what `assemble` gave, `model.json` last. Raises UsageError where `folder` holds a model already."""
-    if (folder / MODEL_FILE).exists():
-        raise UsageError(f"{folder} holds a {MODEL_FILE} already; choose another folder")
-    if package.image is None or package.text is None:
-        raise ValueError("a package is written with both its towers")
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / FILES["image"]).write_bytes(package.image)
-    (folder / FILES["text"]).write_bytes(package.text)
-    (folder / MODEL_FILE).write_bytes(described)
+    write_files(folder, {FILES["image"]: package.image, FILES["text"]: package.text}, described)
 
 
 def _describe(
@@ -167,44 +164,9 @@ def _describe(
         "mlm:framework": "pytorch",
         "mlm:pretrained": True,
         "mlm:total_parameters": parameters,
-        "mlm:input": [
-            {
-                "name": "RGB",
-                "description": "red, green, blue in 0..255",
-                "bands": list(BANDS),
-                "input": {
-                    "shape": [-1, len(BANDS), vision["image_size"], vision["image_size"]],
-                    "dim_order": ["batch", "bands", "height", "width"],
-                    "data_type": "float32",
-                },
-                "value_scaling": [
-                    {"type": "z-score", "mean": 255 * m, "stddev": 255 * s} for m, s in zip(mean, std, strict=True)
-                ],
-            }
-        ],
-        "mlm:output": [
-            {
-                "name": "embedding",
-                "tasks": [TASK],
-                "result": {
-                    "shape": [-1, architecture["embed_dim"]],
-                    "dim_order": ["batch", "embedding"],
-                    "data_type": "float32",
-                },
-            }
-        ],
+        "mlm:input": [rgb_input(vision["image_size"], mean, std)],
+        "mlm:output": [vector_output(TASK, {"batch": -1, "embedding": architecture["embed_dim"]})],
     }
-
-
-def _decode(described: bytes, uri: str) -> dict[str, Any]:
-    try:
-        document = json.loads(described)
-        stated = document["format"]
-    except (KeyError, TypeError, ValueError) as error:
-        raise ModelError(f"model {uri}: {MODEL_FILE} is not a {FORMAT} description: {error!r}") from error
-    if stated != FORMAT:
-        raise ModelError(f"model {uri}: format is {stated!r}; a model that aligns images with text has {FORMAT!r}")
-    return dict(document)
 
 
 def _parse(document: dict[str, Any], weights: Mapping[Tower, bytes], uri: str) -> AlignmentPackage:
@@ -233,8 +195,8 @@ def _parse(document: dict[str, Any], weights: Mapping[Tower, bytes], uri: str) -
         raise ModelError(f"{where}: {MODEL_FILE} is not a {FORMAT} description: {error!r}") from error
     if architecture != own["architecture"] or architecture["quick_gelu"] is None:
         raise ModelError(f"{where}: architecture must state quick_gelu and every number, as {architecture}")
-    if bands != BANDS or tasks != [TASK]:
-        raise ModelError(f"{where}: bands are {bands}, tasks {tasks}; this version runs {BANDS} and {[TASK]}")
+    if bands != RGB or tasks != [TASK]:
+        raise ModelError(f"{where}: bands are {bands}, tasks {tasks}; this version runs {RGB} and {[TASK]}")
     if package.gsd is not None and not 0 < package.gsd[0] <= package.gsd[1]:
         raise ModelError(f"{where}: gsd is {package.gsd}; it must be (smallest, largest), both above 0")
     if not math.exp(-10) <= package.logit_scale <= math.exp(10):

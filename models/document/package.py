@@ -6,7 +6,6 @@ each file of weights. A client that asks for words reads the small file of token
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -20,13 +19,18 @@ from gridscribe.models.document.architecture import PageArchitecture
 from gridscribe.models.package_files import (
     JSON_LIMIT,
     MODEL_FILE,
+    RGB,
     check_bytes,
+    decoded,
     digest,
     encode,
     place_of,
     read_files,
+    rgb_input,
     stated_bytes,
     three,
+    vector_output,
+    write_files,
 )
 from gridscribe.models.weights import State, fill, read_weights, write_weights
 
@@ -35,7 +39,6 @@ if TYPE_CHECKING:
 
 FORMAT = "gridscribe-document/1"
 TASK = "similarity-search"
-BANDS = ("red", "green", "blue")
 FILES = {"page": "page.safetensors", "tokens": "tokens.safetensors"}
 LIMIT = 4 << 30
 GRAMS = "grams.weight"
@@ -82,7 +85,8 @@ def load_document_model(uri: str | Path, *, parts: tuple[Part, ...] = BOTH) -> D
     """
     asked = str(uri)
     place = place_of(asked, FILES["page"])
-    document = _decode(read_files(place, asked, {MODEL_FILE: JSON_LIMIT})[MODEL_FILE], asked)
+    described = read_files(place, asked, {MODEL_FILE: JSON_LIMIT})[MODEL_FILE]
+    document = decoded(described, asked, FORMAT, "a model that reads pages")
     weights = read_files(place, asked, {FILES[part]: LIMIT for part in parts})
     return _parse(document, {part: weights[FILES[part]] for part in parts}, asked)
 
@@ -129,14 +133,7 @@ def assemble(
 
 def write(folder: Path, package: DocumentPackage, described: bytes) -> None:
     """Put down what `assemble` gave, `model.json` last. Raises UsageError where `folder` holds a model already."""
-    if (folder / MODEL_FILE).exists():
-        raise UsageError(f"{folder} holds a {MODEL_FILE} already; choose another folder")
-    if package.page is None or package.tokens is None:
-        raise ValueError("a package is written with both its files of weights")
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / FILES["page"]).write_bytes(package.page)
-    (folder / FILES["tokens"]).write_bytes(package.tokens)
-    (folder / MODEL_FILE).write_bytes(described)
+    write_files(folder, {FILES["page"]: package.page, FILES["tokens"]: package.tokens}, described)
 
 
 def build_page_encoder(package: DocumentPackage) -> PageEncoder:
@@ -175,44 +172,9 @@ def _describe(
         "mlm:tasks": [TASK],
         "mlm:framework": "pytorch",
         "mlm:pretrained": True,
-        "mlm:input": [
-            {
-                "name": "RGB",
-                "description": "red, green, blue in 0..255",
-                "bands": list(BANDS),
-                "input": {
-                    "shape": [-1, len(BANDS), crop, crop],
-                    "dim_order": ["batch", "bands", "height", "width"],
-                    "data_type": "float32",
-                },
-                "value_scaling": [
-                    {"type": "z-score", "mean": 255 * m, "stddev": 255 * s} for m, s in zip(mean, std, strict=True)
-                ],
-            }
-        ],
-        "mlm:output": [
-            {
-                "name": "embedding",
-                "tasks": [TASK],
-                "result": {
-                    "shape": [-1, cells, cells, arch.embed_dim],
-                    "dim_order": ["batch", "row", "column", "embedding"],
-                    "data_type": "float32",
-                },
-            }
-        ],
+        "mlm:input": [rgb_input(crop, mean, std)],
+        "mlm:output": [vector_output(TASK, {"batch": -1, "row": cells, "column": cells, "embedding": arch.embed_dim})],
     }
-
-
-def _decode(described: bytes, uri: str) -> dict[str, Any]:
-    try:
-        document = json.loads(described)
-        stated = document["format"]
-    except (KeyError, TypeError, ValueError) as error:
-        raise ModelError(f"model {uri}: {MODEL_FILE} is not a {FORMAT} description: {error!r}") from error
-    if stated != FORMAT:
-        raise ModelError(f"model {uri}: format is {stated!r}; a model that reads pages has {FORMAT!r}")
-    return dict(document)
 
 
 def _parse(document: dict[str, Any], weights: Mapping[Part, bytes], uri: str) -> DocumentPackage:
@@ -243,8 +205,8 @@ def _parse(document: dict[str, Any], weights: Mapping[Part, bytes], uri: str) ->
         raise ModelError(f"{where}: {error}") from error
     except (KeyError, IndexError, TypeError, ValueError) as error:
         raise ModelError(f"{where}: {MODEL_FILE} is not a {FORMAT} description: {error!r}") from error
-    if bands != BANDS or tasks != [TASK]:
-        raise ModelError(f"{where}: bands are {bands}, tasks {tasks}; this version runs {BANDS} and {[TASK]}")
+    if bands != RGB or tasks != [TASK]:
+        raise ModelError(f"{where}: bands are {bands}, tasks {tasks}; this version runs {RGB} and {[TASK]}")
     if package.crop < 1 or package.crop % package.architecture.patch:
         raise ModelError(
             f"{where}: crop is {package.crop}; it must be whole patches of {package.architecture.patch} px"
