@@ -10,10 +10,11 @@ import pytest
 from click.testing import CliRunner
 from PIL import Image
 
+from gridscribe.byte_pairs import byte_pairs
 from gridscribe.cli import cli
 from gridscribe.errors import UnreadableError, UsageError
 from gridscribe.ingest.paperwork import KINDS, PageTruth, generate_document, rasterise, write_pages
-from gridscribe.ingest.paperwork.bpe import pieces, tokenizer
+from gridscribe.ingest.paperwork.bpe import pieces
 from gridscribe.ingest.paperwork.geometry import drawn_geometry, identity
 from gridscribe.ingest.paperwork.look import drawn_look
 from gridscribe.ingest.paperwork.render import draw_sheet, page_truth
@@ -71,7 +72,7 @@ def test_tokens_partition_words_and_make_up_the_text_mask():
         masks = [truth.token_mask(k) for k in range(word.first, word.last)]
         assert (np.sum(masks, axis=0) <= 1).all()  # no pixel twice
         assert np.array_equal(np.any(masks, axis=0), truth.word_mask(number))
-        assert [t.id for t in truth.tokens[word.first : word.last]] == tokenizer().encode(word.text)
+        assert [t.id for t in truth.tokens[word.first : word.last]] == byte_pairs().encode(word.text)
         union |= np.any(masks, axis=0)
     assert np.array_equal(union, truth.text_mask())
     fact = truth.facts["total amount"]
@@ -117,7 +118,7 @@ def test_rasterise_is_the_pixel_centre_rule():
 def test_pieces_are_the_tokenizers():
     for word in ("Total", "1,234.50", "don't", "Überraschung", "ΣΟΦΙΑ", "#4711/b", "(re-opened)"):
         found = pieces(word)
-        assert [p.id for p in found] == tokenizer().encode(word)
+        assert [p.id for p in found] == byte_pairs().encode(word)
         assert [p.start for p in found] == [0.0, *(p.end for p in found[:-1])]
         assert found[-1].end == len(word)
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from functools import cache
-from typing import Any, NamedTuple
+from typing import NamedTuple
+
+from gridscribe.byte_pairs import byte_pairs
 
 
 class Piece(NamedTuple):
@@ -15,14 +17,6 @@ class Piece(NamedTuple):
 
 
 @cache
-def tokenizer() -> Any:
-    """open_clip's `SimpleTokenizer`, made once; loads torch, so not before the first word is drawn."""
-    from open_clip.tokenizer import SimpleTokenizer
-
-    return SimpleTokenizer()
-
-
-@cache
 def pieces(word: str) -> tuple[Piece, ...]:
     """The tokens that `SimpleTokenizer().encode(word)` gives, with the characters of `word` that each stands for.
 
@@ -31,7 +25,7 @@ def pieces(word: str) -> tuple[Piece, ...]:
     bytes. Raises ValueError where the tokenizer's cleaning changes more of the word than its case (so that characters
     would not match), and for an empty word.
     """
-    made = tokenizer()
+    made = byte_pairs()
     cleaned = made.clean_fn(word)
     spelled = word.replace("\u2019", "'").lower()  # the one repair of ftfy that keeps a character a character
     if not word or cleaned != spelled or len(cleaned) != len(word):

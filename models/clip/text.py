@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from gridscribe.byte_pairs import byte_pairs
 from gridscribe.errors import QueryError, UsageError
 from gridscribe.models.clip.package import AlignmentPackage
-from gridscribe.models.tokenizer import byte_pairs
 
 Float32 = NDArray[np.float32]
 Key = tuple[str, tuple[str, ...], str]

@@ -14,7 +14,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from gridscribe.models.tokenizer import byte_pairs
+from gridscribe.byte_pairs import byte_pairs
 
 VOCABULARY = 49408
 """Tokens of CLIP's byte-pair vocabulary, which comes with open_clip; its tokenizer folds case."""
