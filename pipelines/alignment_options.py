@@ -74,7 +74,7 @@ class AlignmentOptions:
     """Pixels a side that the encoder sees at once; None: the package's own."""
     stride: int | None = None
     """Pixels from one window to the next; None: three quarters of the window, in whole patches."""
-    regions: Look | None = "crop"
+    regions: Look | None = "inside"
     """What a region's vector is: `crop`, the class vector of the square around it (what FarSLIP found best); `inside`, the mean
     of that and of what the square's own tokens say under the region's pixels, so that a terrace is not named after the pool in
     its square; `tokens`, the mean of the stored tokens of the image under its pixels; `both`, the mean of `crop` and `tokens`;

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
-from PIL import ImageChops
 
 from gridscribe.errors import UsageError
 
@@ -128,8 +127,8 @@ def _format(rng: np.random.Generator, kind: str) -> tuple[tuple[float, float], f
 
 def _tear_off(sheet: Sheet) -> None:
     """Ends a receipt's strip a little below its last ink."""
-    drawn = ImageChops.difference(sheet.image, sheet.image.copy().point(lambda _: 0)).convert("L")
-    changed = np.flatnonzero((np.asarray(drawn) != np.asarray(drawn)[0, 0]).any(axis=1))
+    grey = np.asarray(sheet.image.convert("L"))
+    changed = np.flatnonzero((grey != grey[0, 0]).any(axis=1))
     low = max(
         [int(changed[-1]) if len(changed) else 0] + [int(o[:, 1].max()) for w in sheet.words for _, o in w.tokens]
     )

@@ -56,7 +56,10 @@ def spots(
 
 
 def read_spots(rgb: Path, regions: Sequence[AnnotatedRegion], count: int, seed: int) -> list[AnnotatedRegion]:
-    """`spots` of the scene of this image. Raises InputError where its labels or objects cannot be read."""
+    """`spots` of the scene of this image, drawn from `seed` alone: the same one for every scene of a set.
+
+    Raises InputError where its labels or objects cannot be read.
+    """
     import rasterio
 
     from gridscribe.pipelines.alignment.objects import outlines_of

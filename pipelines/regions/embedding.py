@@ -13,7 +13,7 @@ from gridscribe.ingest.raster import RasterReader
 from gridscribe.pipelines.aligning import Alignment
 from gridscribe.pipelines.concept_bank import Concepts
 from gridscribe.pipelines.region_crops import LEAST, cut, shrunk, square_around
-from gridscribe.pipelines.regions.pooling import TokenPool
+from gridscribe.pipelines.regions.pooling import TokenPool, mean_by_counts
 from gridscribe.pipelines.regions.rows import Group
 from gridscribe.pipelines.scale import work_grid
 from gridscribe.pipelines.stages import Deadline
@@ -80,18 +80,18 @@ class RegionEmbedder:
         cls = np.empty((len(group.regions), encoder.embed_dim), np.float32)
         inside = np.empty_like(cls)
         for number, (whole, tokens) in enumerate(encoder.vectors(self._crops(group))):
+            counts = pixels_in_cells(group, number, self._square(group, number), len(tokens))
             cls[number] = whole
-            square = square_around(_box(group.regions[number]), self._least)
-            counts = pixels_in_cells(group, number, square, len(tokens))
-            used = np.flatnonzero(counts)
-            each = normalised(tokens.reshape(counts.size, -1)[used]).astype(np.float64)
-            inside[number] = np.einsum("c,cd->d", counts[used].astype(np.float64), each)
+            inside[number] = mean_by_counts(counts, normalised(tokens.reshape(counts.size, -1)))
         return cls, inside
+
+    def _square(self, group: Group, number: int) -> Window:
+        return square_around(group.box(number), self._least)
 
     def _crops(self, group: Group) -> Iterator[Float32]:
         """What the encoder is given of each region, float32 [3, side, side] in 0..255."""
         side = self._alignment.spec.encoder.window
-        squares = [square_around(_box(region), self._least) for region in group.regions]
+        squares = [self._square(group, number) for number in range(len(group.regions))]
         top, left = min(s.row for s in squares), min(s.col for s in squares)
         around = Window(top, left, max(s.row1 for s in squares) - top, max(s.col1 for s in squares) - left)
         inside = around.intersection(self._reader.grid.window)
@@ -139,17 +139,9 @@ def pixels_in_cells(group: Group, number: int, square: Window, grid: int) -> NDA
 
     A pixel belongs to the cell that its upper left corner lies in.
     """
-    box = _box(group.regions[number])
-    here = Window(box.row - group.window.row, box.col - group.window.col, box.height, box.width)
-    rows, cols = np.nonzero(group.labels[here.slices()] == number + 1)
-    down = (rows + box.row - square.row) * grid // square.height
-    along = (cols + box.col - square.col) * grid // square.width
+    rows, cols = group.pixels(number)
+    down, along = (rows - square.row) * grid // square.height, (cols - square.col) * grid // square.width
     return np.bincount(down * grid + along, minlength=grid * grid)
-
-
-def _box(region: Any) -> Window:
-    top, left = int(region["top"]), int(region["left"])
-    return Window(top, left, int(region["bottom"]) - top, int(region["right"]) - left)
 
 
 def _lists(values: NDArray[Any], has: NDArray[np.bool_]) -> pa.Array:

@@ -27,6 +27,17 @@ GRIDS = 4
 Float32 = NDArray[np.float32]
 
 
+def mean_by_counts(counts: NDArray[np.integer], vectors: NDArray[np.floating]) -> NDArray[np.float64]:
+    """float64 [D]: the mean of vectors [N, D], each as often as `counts` [N] says; zero where nothing is counted.
+
+    Summed one after another, without BLAS: the same bits however many threads there are.
+    """
+    used = np.flatnonzero(counts)
+    weights, total = counts[used].astype(np.float64), int(counts[used].sum())
+    summed: NDArray[np.float64] = np.einsum("c,cd->d", weights, vectors[used].astype(np.float64))
+    return summed / max(1, total)
+
+
 class TokenPool:
     """The stored tokens of one image, as far as they are needed; a few items of them are held."""
 
@@ -42,33 +53,23 @@ class TokenPool:
 
         A token that absorbed others stands for them. Zero where no pixel of a region has a token.
         """
-        window, rows, cols, cells = self._cells(group.window)
+        rows, cols, cells = self._cells(group.window)
         dense, held = self._dense(cells)
         out = np.zeros((len(group.regions), self._dim), np.float32)
-        for number, region in enumerate(group.regions, 1):
-            box = Window(
-                int(region["top"]) - window.row,
-                int(region["left"]) - window.col,
-                int(region["bottom"] - region["top"]),
-                int(region["right"] - region["left"]),
-            )
-            r, c = np.nonzero(group.labels[box.slices()] == number)
-            place = rows[box.row + r] * cells.width + cols[box.col + c]
-            counts = np.bincount(place, minlength=cells.area) * held
-            used = np.flatnonzero(counts)
-            if len(used):
-                weighted = np.einsum("c,cd->d", counts[used].astype(np.float64), dense[used].astype(np.float64))
-                out[number - 1] = weighted / counts[used].sum()
+        for number in range(len(group.regions)):
+            r, c = group.pixels(number)
+            place = rows[r - group.window.row] * cells.width + cols[c - group.window.col]
+            out[number] = mean_by_counts(np.bincount(place, minlength=cells.area) * held, dense)
         return out
 
-    def _cells(self, window: Window) -> tuple[Window, NDArray[np.intp], NDArray[np.intp], Window]:
-        """(the window, the row of `cells` of each of its rows, the column of each of its columns, the cells that meet it)."""
+    def _cells(self, window: Window) -> tuple[NDArray[np.intp], NDArray[np.intp], Window]:
+        """(the row of `cells` of each of the window's rows, the column of each of its columns, the cells that meet it)."""
         frame = next(iter(self._frames.values()))
         a, _, c, _, e, f = frame.transform or (frame.patch, 0.0, 0.0, 0.0, frame.patch, 0.0)
         rows = np.floor((np.arange(window.row, window.row1) + 0.5 - f) / e).astype(np.intp)
         cols = np.floor((np.arange(window.col, window.col1) + 0.5 - c) / a).astype(np.intp)
         cells = Window(int(rows[0]), int(cols[0]), int(rows[-1] - rows[0]) + 1, int(cols[-1] - cols[0]) + 1)
-        return window, rows - cells.row, cols - cells.col, cells
+        return rows - cells.row, cols - cells.col, cells
 
     def _dense(self, cells: Window) -> tuple[Float32, NDArray[np.bool_]]:
         """(vectors [cells, D], whether there is one [cells]) of a box of tokens."""

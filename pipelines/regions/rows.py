@@ -39,6 +39,18 @@ class Group:
     confidence: NDArray[np.uint8]
     height: NDArray[np.int16]
 
+    def box(self, number: int) -> Window:
+        """The box of region `number` (0 is the first), in pixels of the image."""
+        region = self.regions[number]
+        top, left = int(region["top"]), int(region["left"])
+        return Window(top, left, int(region["bottom"]) - top, int(region["right"]) - left)
+
+    def pixels(self, number: int) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+        """Rows and columns of the image at which region `number` has pixels, row-major."""
+        box = self.box(number)
+        rows, cols = np.nonzero(self.labels[box.slices(self.window)] == number + 1)
+        return rows + box.row, cols + box.col
+
 
 def region_rows(
     image: str, grid: Grid, classes: Mapping[int, str], group: Group, embedded: Mapping[str, pa.Array]
