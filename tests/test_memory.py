@@ -13,6 +13,7 @@ import rasterio
 from rasterio.transform import Affine
 from rasterio.windows import Window
 
+from gridscribe.ingest.scenes import write_scenes
 from tests.tiny import MASKS_JOB, tiny_package
 
 MIB = 1 << 20
@@ -61,10 +62,13 @@ def write_big(folder: Path, size: int) -> Path:
     return folder
 
 
-def measure(folder: Path, model: Path, size: int) -> dict[str, int]:
-    source = write_big(folder / f"in{size}", size)
+def measure(folder: Path, model: Path | str, size: int) -> dict[str, int]:
+    return peak_of(MASKS_JOB, write_big(folder / f"in{size}", size), folder / f"out{size}", model)
+
+
+def peak_of(job: str, source: Path, out: Path, model: Path | str) -> dict[str, int]:
     done = subprocess.run(
-        [sys.executable, "-c", MEASURE, MASKS_JOB, str(source), str(folder / f"out{size}"), str(model)],
+        [sys.executable, "-c", MEASURE, job, str(source), str(out), str(model)],
         capture_output=True,
         text=True,
         check=False,
@@ -94,3 +98,39 @@ def test_memory_is_flat_from_2048_to_4096(tmp_path: Path, model: Path) -> None:
 def test_memory_is_flat_to_32768(tmp_path: Path, model: Path) -> None:
     small, large = measure(tmp_path, model, 2048), measure(tmp_path, model, 32768)
     assert large["peak"] - small["peak"] < ALLOWED, (small, large)
+
+
+def write_town(folder: Path, size: int) -> Path:
+    """`size` x `size` pixels of one generated scene of 1024 px, laid side by side: real regions, tokens that merge."""
+    write_scenes(folder / "scene", 1, 7, 1024, 0.2)
+    town = folder / f"town{size}"
+    town.mkdir()
+    for kind in ("rgb", "ndsm"):
+        (path,) = (folder / "scene").glob(f"*_{kind}.tif")
+        with rasterio.open(path) as scene:
+            pixels = scene.read()
+            profile = {
+                **scene.profile,
+                "height": size,
+                "width": size,
+                "tiled": True,
+                "blockxsize": 512,
+                "blockysize": 512,
+            }
+        with rasterio.open(town / f"town_{kind}.tif", "w", **profile) as file:
+            for row in range(0, size, 1024):
+                for col in range(0, size, 1024):
+                    file.write(pixels, window=Window(col, row, 1024, 1024))
+    return town
+
+
+@pytest.mark.soak
+@pytest.mark.timeout(7200)
+def test_memory_is_flat_with_embeddings_too(tmp_path: Path) -> None:
+    """The default job with the shipped models: masks, regions with vectors and labels, tokens; 64 times the area."""
+    peaks = {}
+    for size in (2048, 16384):
+        place = tmp_path / str(size)
+        place.mkdir()
+        peaks[size] = peak_of("raster", write_town(place, size), place / "out", "scenes")["peak"]
+    assert peaks[16384] - peaks[2048] < ALLOWED, peaks

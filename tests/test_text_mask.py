@@ -15,10 +15,13 @@ from hypothesis import strategies as st
 
 from gridscribe import Client
 from gridscribe.cli.segment import command
+from gridscribe.client.found import Heatmap
 from gridscribe.client.points import SURE, SURELY_NOT, halved, points_of
 from gridscribe.client.prototypes import Prototypes
+from gridscribe.client.segmenting import LEVEL, heat_at
 from gridscribe.client.text_mask import second_look, votes
 from gridscribe.errors import QueryError
+from gridscribe.values import Window
 from gridscribe.workers.run import RunRequest, run_job
 from tests.tiny import tiny_package, write_pair
 from tests.tiny_clip import tiny_alignment
@@ -177,7 +180,7 @@ def out(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_a_mask_consists_of_regions_and_begins_at_points(out: Path) -> None:
     client = Client(out)
     image = sorted({row["image"] for row in client.regions().to_pylist()})[0]
-    found = client.segment("water", image=image)
+    found = client.segment("water", image=image, method="regions")
     assert found.array.shape == found.window.shape == (300, 260)
     assert found.array.dtype == np.bool_
     of_pixels = [[client.at_pixel(image, r, c).region for c in range(0, 260, 9)] for r in range(0, 300, 9)]
@@ -188,7 +191,7 @@ def test_a_mask_consists_of_regions_and_begins_at_points(out: Path) -> None:
     for point in found.points:
         assert client.at_pixel(image, int(point.row), int(point.col)).region == point.region
     assert set(found.first) <= {point.region for point in found.points if point.positive}
-    again = client.segment("water", image=image, memory=Prototypes())
+    again = client.segment("water", image=image, method="regions", memory=Prototypes())
     np.testing.assert_array_equal(again.array, found.array)  # a memory that is empty changes nothing
     assert tuple(found)[2] == "EPSG:32631"
 
@@ -196,25 +199,28 @@ def test_a_mask_consists_of_regions_and_begins_at_points(out: Path) -> None:
 def test_a_box_answers_for_its_part_and_memory_is_used(out: Path) -> None:
     client, memory = Client(out), Prototypes()
     one, other = sorted({row["image"] for row in client.regions().to_pylist()})
-    client.segment("red roof", image=one, memory=memory)
+    client.segment("red roof", image=one, method="regions", memory=memory)
     assert len(memory) == 1
-    plain = client.segment("red roof", image=other)
-    with_memory = client.segment("red roof", image=other, memory=memory)
+    plain = client.segment("red roof", image=other, method="regions")
+    with_memory = client.segment("red roof", image=other, method="regions", memory=memory)
     assert plain.scores != with_memory.scores
-    whole = client.segment("red roof", image=other)
+    whole = client.segment("red roof", image=other, method="regions")
     lon, lat = client.at_pixel(other, 100, 100).lon, client.at_pixel(other, 100, 100).lat
     assert lon is not None
     assert lat is not None
-    part = client.segment("red roof", image=other, bbox=(lon - 1e-4, lat - 1e-4, lon + 1e-4, lat + 1e-4))
+    part = client.segment(
+        "red roof", image=other, method="regions", bbox=(lon - 1e-4, lat - 1e-4, lon + 1e-4, lat + 1e-4)
+    )
     assert part.array.size < whole.array.size
     assert whole.window.contains(part.window)
 
 
 def test_the_command(out: Path, tmp_path: Path) -> None:
     image = Client(out).regions().to_pylist()[0]["image"]
-    wanted = Client(out).segment("water", image=image)
+    wanted = Client(out).segment("water", image=image, method="regions")
     runner = CliRunner()
-    done = runner.invoke(command, [str(out), "water", "--image", image, "--to", str(tmp_path / "w.tif"), "--json"])
+    ask = [str(out), "water", "--image", image, "--method", "regions"]
+    done = runner.invoke(command, [*ask, "--to", str(tmp_path / "w.tif"), "--json"])
     assert done.exit_code == 0, done.output
     told = json.loads(done.stdout)
     assert [region["region_id"] for region in told["regions"]] == list(wanted.regions)
@@ -224,7 +230,7 @@ def test_the_command(out: Path, tmp_path: Path) -> None:
         np.testing.assert_array_equal(file.read(1), wanted.array)
         assert file.crs.to_string() == wanted.crs
         assert tuple(file.transform)[:6] == wanted.transform
-    plain = runner.invoke(command, [str(out), "water", "--image", image])
+    plain = runner.invoke(command, ask)
     assert plain.stdout.splitlines()[0].startswith(f"{told['pixels']} of 78000 px in {len(wanted.regions)} regions")
 
 
@@ -232,4 +238,86 @@ def test_what_cannot_be_answered_is_said(out: Path) -> None:
     client = Client(out.with_name("bare"))
     image = client.regions().to_pylist()[0]["image"]
     with pytest.raises(QueryError, match="no embedded regions"):
-        client.segment("water", image=image)
+        client.segment("water", image=image, method="regions")
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    rows=st.integers(1, 6), cols=st.integers(1, 6), seed=st.integers(0, 999), holes=st.sampled_from([0.0, 0.3, 1.0]),
+    patch=st.sampled_from([4.0, 7.0, 16.0]), shift=st.sampled_from([0.0, 3.0]),
+)  # fmt: skip
+def test_heat_between_cells_is_bilinear_of_what_is_known(
+    rows: int, cols: int, seed: int, holes: float, patch: float, shift: float
+) -> None:
+    """One pixel at a time; where all is known, along the middle of cells, it is the linear interpolation of numpy."""
+    heat = a_heatmap(maps(rows, cols, seed, holes), patch, shift)
+    window = Window(int(shift), int(shift), int(rows * patch), int(cols * patch))
+    found = heat_at(heat, window)
+    wanted = np.full(window.shape, np.nan)
+    for i in range(window.height):
+        for j in range(window.width):
+            y, x = (window.row + i + 0.5 - shift) / patch, (window.col + j + 0.5 - shift) / patch
+            if np.isnan(heat.array[min(int(y), rows - 1), min(int(x), cols - 1)]):
+                continue
+            pairs = []
+            for r in (math.floor(y - 0.5), math.floor(y - 0.5) + 1):
+                for c in (math.floor(x - 0.5), math.floor(x - 0.5) + 1):
+                    value = heat.array[min(max(r, 0), rows - 1), min(max(c, 0), cols - 1)]
+                    weight = (1 - abs(y - 0.5 - r)) * (1 - abs(x - 0.5 - c))
+                    if not np.isnan(value):
+                        pairs.append((weight, float(value)))
+            wanted[i, j] = sum(w * v for w, v in pairs) / sum(w for w, _ in pairs)
+    np.testing.assert_allclose(found, wanted, rtol=1e-4, atol=1e-5)
+    part = Window(window.row + 1, window.col, max(1, window.height // 2), window.width)
+    np.testing.assert_array_equal(heat_at(heat, part), found[part.slices(window)])  # does not depend on how it is cut
+    if holes == 0.0:
+        middle = found[int(patch // 2)] if patch == 7.0 else None
+        if middle is not None:
+            at = np.clip((np.arange(window.width) + 0.5) / patch - 0.5, 0, cols - 1)
+            np.testing.assert_allclose(middle, np.interp(at, np.arange(cols), heat.array[0]), rtol=1e-4, atol=1e-5)
+
+
+def a_heatmap(array: np.ndarray, patch: float, shift: float) -> Heatmap:
+    rows, cols = array.shape
+    return Heatmap(
+        array=array, transform=None, pixel_transform=(patch, 0.0, shift, 0.0, patch, shift), crs=None,
+        box=Window(0, 0, rows, cols), grid_h=rows, grid_w=cols, bias=0.0, coverage="full", query="text", image="i",
+        product="p", alignment="a",
+    )  # fmt: skip
+
+
+def test_the_default_is_a_threshold_on_the_heat_map(out: Path, tmp_path: Path) -> None:
+    client = Client(out)
+    image = client.regions().to_pylist()[0]["image"]
+    found = client.segment("water", image=image)
+    heat = client.heatmap("water", image=image)
+    pixels = heat_at(heat, found.window)
+    low, high = np.nanmin(heat.array), np.nanmax(heat.array)
+    assert found.method == "heatmap"
+    assert found.threshold == pytest.approx(low + LEVEL * (high - low), abs=1e-6)
+    np.testing.assert_array_equal(found.array, pixels >= np.float32(found.threshold))
+    assert 0 < found.array.sum() < found.array.size
+    assert not found.regions
+    none, everything = (client.segment("water", image=image, threshold=value) for value in (2.0, -2.0))
+    assert not none.array.any()
+    assert everything.array.all()
+    to = tmp_path / "w.tif"
+    run = [str(out), "water", "--image", image, "--threshold", str(found.threshold), "--to", str(to)]
+    done = CliRunner().invoke(command, run)
+    assert done.exit_code == 0, done.output
+    assert f"{found.array.sum()} of 78000 px of {image} have a similarity of at least" in done.output
+    with rasterio.open(to) as file:
+        np.testing.assert_array_equal(file.read(1), found.array)
+
+
+def test_ways_that_do_not_go_together_are_refused(out: Path) -> None:
+    client = Client(out)
+    image = client.regions().to_pylist()[0]["image"]
+    for wrong, told in (
+        ({"method": "magic"}, "must be one of heatmap, regions"),
+        ({"method": "regions", "threshold": 0.1}, "is of method='heatmap'"),
+        ({"memory": Prototypes()}, "is of method='regions'"),
+        ({"threshold": math.nan}, "must be a finite similarity"),
+    ):
+        with pytest.raises(QueryError, match=told):
+            client.segment("water", image=image, **wrong)  # type: ignore[arg-type]

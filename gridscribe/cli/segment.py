@@ -23,6 +23,14 @@ if TYPE_CHECKING:
     type=click.Path(dir_okay=False, path_type=Path),
     help="Write the pixels as a GeoTIFF: 1 meant, 0 not.",
 )
+@click.option(
+    "--method",
+    type=click.Choice(["heatmap", "regions"]),
+    default="heatmap",
+    show_default=True,
+    help="Pixels above a threshold on the heat map, or whole regions found from its points.",
+)
+@click.option("--threshold", type=float, metavar="COSINE", help="Of the heat map; default: a share of its range.")
 @click.option("--product", metavar="ID", help="Which product, where OUTPUT holds several.")
 @click.option("--alignment", metavar="PLACE", help="Alignment package; default: where the product says it was.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON document on stdout.")
@@ -32,11 +40,13 @@ def command(
     image: str,
     bbox: tuple[float, float, float, float] | None,
     out: Path | None,
+    method: str,
+    threshold: float | None,
     product: str | None,
     alignment: str | None,
     as_json: bool,
 ) -> None:
-    """Find the pixels of one image of OUTPUT that PHRASE means, as regions.
+    """Find the pixels of one image of OUTPUT that PHRASE means.
 
     It always answers with something; whether there is any such thing is told by `match` and its scores.
 
@@ -45,7 +55,9 @@ def command(
     """
     from gridscribe.client import Client
 
-    found = Client(output, alignment=alignment).segment(phrase, image=image, bbox=bbox or None, product=product)
+    found = Client(output, alignment=alignment).segment(
+        phrase, image=image, bbox=bbox or None, method=method, threshold=threshold, product=product
+    )
     if out is not None:
         _write(out, found)
         click.echo(f"wrote {out}", err=as_json)
@@ -56,6 +68,8 @@ def command(
                     "query": phrase,
                     "image": found.image,
                     "window": found.window.to_list(),
+                    "method": found.method,
+                    "threshold": found.threshold,
                     "pixels": int(found.array.sum()),
                     "regions": [
                         {"region_id": name, "score": score}
@@ -70,9 +84,13 @@ def command(
             )
         )
         return
+    share = f"{int(found.array.sum())} of {found.array.size} px"
+    if found.threshold is not None:
+        click.echo(f"{share} of {found.image} have a similarity of at least {found.threshold:.4f}")
+        return
     sure = sum(point.positive for point in found.points)
     click.echo(
-        f"{int(found.array.sum())} of {found.array.size} px in {len(found.regions)} regions of {found.image}, from {sure} points "
+        f"{share} in {len(found.regions)} regions of {found.image}, from {sure} points "
         f"that it surely is and {len(found.points) - sure} that it is not"
     )
     for name, score in zip(found.regions, found.scores, strict=True):

@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 from gridscribe.client.found import Heatmap, Label, Match, Region, TextMask
 from gridscribe.client.phrases import Phrase
 from gridscribe.client.pixel import Mask, Pixel
-from gridscribe.client.prototypes import Prototypes
 from gridscribe.client.searching import Search
+from gridscribe.client.segmenting import Segmenting
 from gridscribe.client.when import Interval
 
 if TYPE_CHECKING:
@@ -96,9 +96,13 @@ class Backend(Protocol):
         """The similarity of the tokens of an image, or of a box of longitudes and latitudes, with a phrase."""
 
     def segment(
-        self, phrase: Phrase, image: str, bbox: tuple[float, float, float, float] | None, bias: float,
-        memory: Prototypes | None, select: Select,
-    ) -> TextMask:  # fmt: skip
+        self,
+        phrase: Phrase,
+        image: str,
+        bbox: tuple[float, float, float, float] | None,
+        how: Segmenting,
+        select: Select,
+    ) -> TextMask:
         """The pixels of an image, or of the part in a box of longitudes and latitudes, that a phrase means."""
 
     def refresh(self) -> None:

@@ -15,6 +15,7 @@ from gridscribe.client.objects import ObjectsBackend
 from gridscribe.client.pixel import Mask, Pixel
 from gridscribe.client.places import parse_crs
 from gridscribe.client.prototypes import Prototypes
+from gridscribe.client.segmenting import Segmenting
 from gridscribe.client.when import When
 from gridscribe.errors import QueryError
 from gridscribe.store import Store, open_store
@@ -282,6 +283,8 @@ class Client:
         *,
         image: str,
         bbox: Sequence[float] | None = None,
+        method: str = "heatmap",
+        threshold: float | None = None,
         memory: Prototypes | None = None,
         bias: float = 0.3,
         product: str | None = None,
@@ -289,13 +292,18 @@ class Client:
     ) -> TextMask:
         """Which pixels of an image a phrase means: `array, transform, crs = client.segment("car", image="tile_12")`.
 
-        The heat map's surest points name regions, and those, with the phrase, choose among all regions of the image: see
-        `gridscribe.client.text_mask`. The answer always names something: whether there is any such thing on the image is
-        told by `match` and its scores. A `memory` that is passed from call to call learns what the phrase looks like, image
-        by image. `image`, `bbox` and `bias` as in `heatmap`. `QueryError` where tokens or vectors of regions are not stored.
+        By `method` "heatmap", those where the heat map is at least `threshold`, a similarity; without one, a fixed share of the
+        way from its least value to its greatest, so that the answer always names something: whether there is any such thing
+        on the image is told by `match` and its scores. "regions" answers with whole regions: the heat map's surest points
+        name some, and those, with the phrase, choose among all regions of the image (`gridscribe.client.text_mask`); a
+        `memory` that is passed from call to call learns what the phrase looks like, image by image. With the shipped model
+        it finds less than the threshold does (README), so it has to be asked for.
+
+        `image`, `bbox` and `bias` as in `heatmap`. `QueryError` where tokens, or for "regions" regions' vectors, are not stored.
         """
-        how = phrase_of(text, templates), image, lonlat_box(bbox), float(bias)
-        return self._backend.segment(*how, memory, select_of(product, None))
+        how = Segmenting(method, threshold, float(bias), memory)
+        where = image, lonlat_box(bbox)
+        return self._backend.segment(phrase_of(text, templates), *where, how, select_of(product, None))
 
     def refresh(self) -> None:
         """Look anew at which products and images there are."""

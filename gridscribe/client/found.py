@@ -163,14 +163,18 @@ class TextMask(OnImage):
     array: NDArray[np.bool_]
     """[rows, cols] of the pixels of `window`."""
     window: Window
-    regions: tuple[str, ...]
-    """The regions that it consists of, best first."""
-    scores: tuple[float, ...]
+    method: str
+    """"heatmap" or "regions"; what follows is of one of them."""
+    threshold: float | None = None
+    """"heatmap": the similarity that a pixel must have."""
+    regions: tuple[str, ...] = ()
+    """"regions": what the answer consists of, best first."""
+    scores: tuple[float, ...] = ()
     """Of each: 0 as those that the phrase surely is not, 1 as those that it surely is."""
-    points: tuple[PointOnImage, ...]
-    """What it was found from: the points of the heat map."""
-    first: tuple[str, ...]
-    """The regions of the first pass: those under positive points."""
+    points: tuple[PointOnImage, ...] = ()
+    """"regions": what it was found from, the points of the heat map."""
+    first: tuple[str, ...] = ()
+    """"regions": those of the first pass, under positive points."""
 
 
 def geojson(geometry: BaseGeometry | None) -> dict[str, Any] | None:

@@ -18,9 +18,9 @@ from gridscribe.client.load import load_index, load_product
 from gridscribe.client.mosaic import Mosaicker
 from gridscribe.client.phrases import Phrase
 from gridscribe.client.pixel import Mask, Pixel
-from gridscribe.client.prototypes import Prototypes
 from gridscribe.client.region_tables import region_rows
 from gridscribe.client.searching import Search, Searcher
+from gridscribe.client.segmenting import Segmenting
 from gridscribe.client.tiles import CACHE_BYTES, TileReader
 from gridscribe.errors import QueryError
 from gridscribe.layout import product_prefix
@@ -150,12 +150,16 @@ class ObjectsBackend:
         return self._searcher.heatmap(index, phrase, index.resolve(image), bbox, bias)
 
     def segment(
-        self, phrase: Phrase, image: str, bbox: tuple[float, float, float, float] | None, bias: float,
-        memory: Prototypes | None, select: Select,
-    ) -> TextMask:  # fmt: skip
+        self,
+        phrase: Phrase,
+        image: str,
+        bbox: tuple[float, float, float, float] | None,
+        how: Segmenting,
+        select: Select,
+    ) -> TextMask:
         """See `Backend`."""
         index = self.index(select.product)
-        return self._searcher.segment(index, phrase, index.resolve(image), bbox, bias, memory)
+        return self._searcher.segment(index, phrase, index.resolve(image), bbox, how)
 
     def index(self, product: str | None = None) -> ImageIndex:
         """The images of a product; `QueryError` where it is not there, or none is named and there are several."""

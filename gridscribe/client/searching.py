@@ -20,11 +20,10 @@ from gridscribe.client.index import UNKNOWN_TIME, ImageIndex
 from gridscribe.client.naming import named
 from gridscribe.client.phrases import Phrase, Phrases, QueryVector, alignment_of
 from gridscribe.client.pixel import Pixel
-from gridscribe.client.prototypes import Prototypes
 from gridscribe.client.region_search import find, search, vectors_of, winners
 from gridscribe.client.region_tables import Bounds, Wanted
 from gridscribe.client.search import Best
-from gridscribe.client.text_mask import text_mask
+from gridscribe.client.segmenting import Segmenting, segment
 from gridscribe.client.tiles import TileReader
 from gridscribe.client.token_vectors import token_parts, vector_at
 from gridscribe.client.vector_index import VectorIndex, build_index, open_index
@@ -101,13 +100,11 @@ class Searcher:
         query = self._phrases.vector(index.product, phrase)
         return heatmap(self._store, index, self._tiles, image, query, bbox, bias)
 
-    def segment(
-        self, index: ImageIndex, phrase: Phrase, image: int, bbox: Bounds | None, bias: float, memory: Prototypes | None
-    ) -> TextMask:
-        """The pixels of an image that a phrase means; see `text_mask`."""
-        heat = self.heatmap(index, phrase, image, bbox, bias)
+    def segment(self, index: ImageIndex, phrase: Phrase, image: int, bbox: Bounds | None, how: Segmenting) -> TextMask:
+        """The pixels of an image that a phrase means; see `segmenting.segment`."""
+        heat = self.heatmap(index, phrase, image, bbox, how.bias)
         query = self._phrases.vector(index.product, phrase)
-        return text_mask(self._store, index, self._tiles, image, query, heat, memory)
+        return segment(self._store, index, self._tiles, image, query, heat, how)
 
     def region(self, index: ImageIndex, region_id: str) -> Region:
         """The region with an id, from the table that its raster belongs to; `QueryError` where there is none."""

@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gridscribe.client.alignment import HOW
-from gridscribe.client.blocks import MAX_PIXELS, strips
+from gridscribe.client.blocks import strips
 from gridscribe.client.boxes import Ints
 from gridscribe.client.found import Heatmap, PointOnImage, TextMask
 from gridscribe.client.index import ImageIndex
@@ -61,21 +61,16 @@ def text_mask(
     image: int,
     query: QueryVector,
     heat: Heatmap,
+    window: Window,
     memory: Prototypes | None,
 ) -> TextMask:
-    """The answer for the part of the image that `heat` covers; what it consists of is learnt by `memory`, where there is one.
+    """The answer for `window`, the pixels that `heat` covers; what it consists of is learnt by `memory`, where there is one.
 
     Memory: the vectors of the image's regions, and a byte for each pixel of the answer. Raises `QueryError` where regions are
-    not embedded, or the answer would not fit into memory.
+    not embedded.
     """
     alignment, name = alignment_of(index.product), index.ids[image]
     height, width = index.shapes[image].tolist()
-    window = _pixels_of(heat, height, width)
-    if window.area > MAX_PIXELS:
-        raise QueryError(
-            f"the mask of image {name} has {window.height} x {window.width} px, more than {MAX_PIXELS} in all: ask for a part of "
-            "it with bbox"
-        )
     regions = regions_of(store, index, image)
     found = points_of(heat.array)
     a, b, c, d, e, f = heat.pixel_transform
@@ -97,6 +92,7 @@ def text_mask(
         window=window,
         transform=grid.window_transform(window) if grid.georeferenced else None,
         crs=grid.crs if grid.georeferenced else None,
+        method="regions",
         regions=tuple(region_id(name, int(value)) for value in regions.value[chosen]),
         scores=tuple(float(one) for one in score[chosen]),
         points=tuple(
@@ -182,13 +178,3 @@ def _standard(values: Float32) -> Float32:
     spread = float(values.std())
     result: Float32 = (values - values.mean()) / (spread if spread > 0 else 1.0)
     return result
-
-
-def _pixels_of(heat: Heatmap, height: int, width: int) -> Window:
-    """The pixels under the cells of a heat map."""
-    a, b, c, d, e, f = heat.pixel_transform
-    rows, cols = heat.array.shape
-    xs, ys = (np.array([p * x + q * y + r for x in (0, cols) for y in (0, rows)]) for p, q, r in ((a, b, c), (d, e, f)))
-    row, col = int(np.floor(ys.min() + 1e-6)), int(np.floor(xs.min() + 1e-6))
-    box = Window(row, col, int(np.ceil(ys.max() - 1e-6)) - row, int(np.ceil(xs.max() - 1e-6)) - col)
-    return box.intersection(Window(0, 0, height, width))

@@ -3,9 +3,10 @@
     python tests/bench/text_to_mask.py [--alignment PACKAGE] [--scenes 12]
 
 For every category that covers at least `LEAST` pixels of a scene, its name is asked and the IoU with the pixels of the scene's
-own objects taken; what is printed is the mean over all of these questions. The heat map is brought to pixels bilinearly, and
-its threshold is the best one of `LEVELS` on other scenes: one for all phrases (of the map between its least and greatest value),
-or one for each phrase (of cosines). Masks from words have no threshold that is fitted here.
+own objects taken; what is printed is the mean over all of these questions. "default" is what `Client.segment` answers with
+unless told otherwise. The thresholds of the other two heat maps are the best of `LEVELS` on other scenes: one for all phrases (of
+the map between its least and greatest value; its level is printed, and is the default's), or one for each phrase (of cosines).
+Masks of regions have no threshold that is fitted here.
 """
 
 from __future__ import annotations
@@ -23,9 +24,11 @@ from rasterio.features import rasterize
 
 from gridscribe import Client
 from gridscribe.client import Prototypes
+from gridscribe.client.segmenting import heat_at
 from gridscribe.ingest.scenes import write_scenes
 from gridscribe.pipelines.alignment.objects import outlines_of
 from gridscribe.pipelines.alignment.scene_objects import read_scenes
+from gridscribe.values import Window
 from gridscribe.workers.run import RunRequest, run_job
 
 LEAST = 200
@@ -45,19 +48,6 @@ def truths(rgb: Path) -> dict[str, Bools]:
     return {name: mask for name, mask in found.items() if mask.sum() >= LEAST}
 
 
-def on_pixels(array: NDArray[np.float32], shape: tuple[int, int], step: tuple[float, float]) -> NDArray[np.float32]:
-    """A heat map on pixels, bilinear between the centres of cells."""
-    axes = []
-    for size, cells, side in zip(shape, array.shape, step, strict=True):
-        place = np.clip((np.arange(size) + 0.5) / side - 0.5, 0, cells - 1)
-        low = np.floor(place).astype(int)
-        axes.append((low, np.minimum(low + 1, cells - 1), (place - low).astype(np.float32)))
-    (r0, r1, rw), (c0, c1, cw) = axes
-    rows = array[r0] * (1 - rw)[:, None] + array[r1] * rw[:, None]
-    result: NDArray[np.float32] = rows[:, c0] * (1 - cw) + rows[:, c1] * cw
-    return result
-
-
 def iou(mask: Bools, truth: Bools) -> float:
     return float((mask & truth).sum() / (mask | truth).sum())
 
@@ -65,7 +55,7 @@ def iou(mask: Bools, truth: Bools) -> float:
 def heats(client: Client, image: str, phrase: str, shape: tuple[int, int]) -> NDArray[np.float32]:
     """The heat map of a phrase on pixels."""
     heat = client.heatmap(phrase, image=image)
-    return on_pixels(heat.array, shape, (heat.pixel_transform[4], heat.pixel_transform[0]))
+    return heat_at(heat, Window(0, 0, *shape))
 
 
 def job(scenes: Path, out: Path, alignment: str) -> Client:
@@ -118,10 +108,12 @@ def main() -> None:
         for image, phrase, truth in questions(client, held):
             heat = heats(client, image, phrase, truth.shape)
             low, high = heat.min(), heat.max()
-            plain = client.segment(phrase, image=image)
-            held_regions = client.segment(phrase, image=image, memory=memory)
+            default = client.segment(phrase, image=image)
+            plain = client.segment(phrase, image=image, method="regions")
+            held_regions = client.segment(phrase, image=image, method="regions", memory=memory)
             rows[phrase].append(
                 (
+                    iou(default.array, truth),
                     iou(heat >= low + level * (high - low), truth),
                     iou(heat >= cuts[phrase], truth) if phrase in cuts else 0.0,
                     iou(first_pass(client, image, plain.first, truth.shape), truth),
@@ -129,7 +121,8 @@ def main() -> None:
                     iou(held_regions.array, truth),
                 )
             )
-    head = ("heat map", "own threshold", "first pass", "second pass", "with memory")
+    print(f"level {level:.2f}")
+    head = ("default", "heat map", "own threshold", "first pass", "second pass", "with memory")
     print(f"{'':20} n  " + "  ".join(f"{name:>13}" for name in head))
     for phrase, found in rows.items():
         print(f"{phrase:20} {len(found):2} " + "  ".join(f"{value:13.3f}" for value in np.mean(found, axis=0)))
