@@ -15,6 +15,8 @@ class PageArchitecture:
 
     patch: int = 16
     """Pixels of a patch's side."""
+    stem_width: int = 0
+    """Channels between the two linear maps (GELU between them) that read a patch; 0: one map alone."""
     width: int = 192
     """Channels of the blocks."""
     layers: int = 6
@@ -35,6 +37,8 @@ class PageArchitecture:
             raise UsageError(
                 f"page architecture: width {self.width} over {self.heads} heads must give heads of a multiple of 4 channels"
             )
+        if self.stem_width < 0:
+            raise UsageError(f"page architecture: stem_width is {self.stem_width}, must be at least 0")
         if self.doublings < 0 or self.patch % 2**self.doublings:
             raise UsageError(
                 f"page architecture: {self.doublings} doublings do not divide a patch of {self.patch} px into whole pixels"

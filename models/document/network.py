@@ -2,7 +2,7 @@
 
 Patches of the page, without those that were dropped; blocks with rotary positions; a head of transposed convolutions onto a
 finer grid; a projection into the space of text tokens. What differs from the paper: positions are rotary and not a table, so that
-pages have any size; the head's normalisation is over channels of a cell and not over a batch, so that no page depends on
+pages have any size; a patch is read by two linear maps, not one; the head's normalisation is over channels of a cell and not over a batch, so that no page depends on
 another; the encoder is small and trained from nothing (InternViT there).
 """
 
@@ -86,7 +86,7 @@ class PageEncoder(nn.Module):
     def __init__(self, arch: PageArchitecture) -> None:
         super().__init__()
         self.arch = arch
-        self.embed = nn.Linear(3 * arch.patch**2, arch.width)
+        self.embed = _stem(3 * arch.patch**2, arch)
         self.blocks = nn.ModuleList(Block(arch.width, arch.heads, arch.mlp_ratio) for _ in range(arch.layers))
         self.norm = nn.LayerNorm(arch.width)
         self.head = FinerGrid(arch)
@@ -145,6 +145,13 @@ class PageEncoder(nn.Module):
         out = out.to(x.dtype)
         out[some.nonzero()[:, 0][page], order[some][page, slot]] = x[page, slot]
         return out
+
+
+def _stem(pixels: int, arch: PageArchitecture) -> nn.Module:
+    """From a patch's own pixels to its first channels: no patch sees another's, so dropped ones are missed by none."""
+    if not arch.stem_width:
+        return nn.Linear(pixels, arch.width)
+    return nn.Sequential(nn.Linear(pixels, arch.stem_width), nn.GELU(), nn.Linear(arch.stem_width, arch.width))
 
 
 def _begin(module: nn.Module) -> None:

@@ -21,6 +21,9 @@ VOCABULARY = 49408
 LONGEST = 4
 """Characters of the longest n-gram."""
 _END = "</w>"
+BACKGROUND = -1
+"""In place of a token's id: paper without text. Its vector is that of a blank, which is a part of no token (TokenFD asks with
+" " for the same)."""
 
 
 def n_grams(token: str) -> list[str]:
@@ -62,7 +65,7 @@ class TokenSpace(nn.Module):
         self._rows: dict[int, Tensor] = {}
 
     def forward(self, tokens: Sequence[int] | Tensor) -> Tensor:
-        """Ids [N] -> float32 [N, embed_dim], differentiable in the vectors of n-grams."""
+        """Ids [N], `BACKGROUND` among them, -> float32 [N, embed_dim], differentiable in the vectors of n-grams."""
         rows = [self._row(int(token)) for token in tokens]
         device = self.grams.weight.device
         if not rows:
@@ -74,8 +77,9 @@ class TokenSpace(nn.Module):
 
     def _row(self, token: int) -> Tensor:
         if token not in self._rows:
-            if not 0 <= token < VOCABULARY:
-                raise ValueError(f"token {token} is not in the vocabulary: 0 to {VOCABULARY - 1}")
-            found = [bucket(gram, self.grams.num_embeddings) for gram in n_grams(spelling(token))]
+            if not BACKGROUND <= token < VOCABULARY:
+                raise ValueError(f"token {token} is not in the vocabulary: 0 to {VOCABULARY - 1}, or {BACKGROUND} for none")
+            grams = [" "] if token == BACKGROUND else n_grams(spelling(token))
+            found = [bucket(gram, self.grams.num_embeddings) for gram in grams]
             self._rows[token] = torch.tensor(found)
         return self._rows[token]
