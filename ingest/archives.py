@@ -10,7 +10,7 @@ from gridscribe.ingest.bytesio import Ranges
 from gridscribe.ingest.images import Account, Gap
 from gridscribe.ingest.limits import Limits
 from gridscribe.ingest.members import clean_path, refuse_path
-from gridscribe.ingest.pairing import skip_reason
+from gridscribe.ingest.pairing import unread
 from gridscribe.ingest.sources import Source
 from gridscribe.ingest.tar import tar_members
 from gridscribe.ingest.targz import acquire, release
@@ -103,7 +103,7 @@ def _zip(uri: str, whole: Ranges, limits: Limits) -> Iterator[Entry | Account]:
             yield failure(source.name, member.refusal)
             continue
         # empty members have nothing to read in place
-        if member.stored and skip_reason(path) is None and info.file_size:
+        if member.stored and info.file_size and not unread(path, documents=limits.documents):
             try:
                 offset = directory.data_offset(whole, info)
             except UnreadableError as exc:

@@ -16,6 +16,8 @@ class Limits:
     """Members of one archive, or files below one folder or prefix."""
     max_scratch: int = 8 * GIB
     """Decompressed bytes that one process holds in scratch at a time (a tar.gz, compressed zip members)."""
+    documents: bool = False
+    """Whether a tar.gz is unpacked for its documents, or for its rasters alone."""
     max_stream: int = 64 * GIB
     """Decompressed bytes that one tar.gz may run to, members that are passed over included."""
     max_ratio: float = 200.0

@@ -20,7 +20,7 @@ from gridscribe.ingest.images import Account
 from gridscribe.ingest.limits import MIB, Limits
 from gridscribe.ingest.lists import LIST_SUFFIXES, read_list
 from gridscribe.ingest.opening import open_bytes, open_member, open_whole
-from gridscribe.ingest.pairing import RASTER_SUFFIXES, is_archive
+from gridscribe.ingest.pairing import DOCUMENT_SUFFIXES, RASTER_SUFFIXES, is_archive
 from gridscribe.ingest.remote import HTTP_SCHEMES, http_name, list_sources, scheme_of
 from gridscribe.ingest.sources import Source
 from gridscribe.ingest.stac_items import STAC_SUFFIXES, StacImage, read_items
@@ -72,7 +72,7 @@ class Inputs:
             yield from self._file(Entry(Source(uri), f"{uri.split('://', 1)[1].split('?')[0]}"), http_name(uri), listed)
         elif has_magic(uri) and not listed:
             yield from self._remote_glob(uri)
-        elif uri.lower().endswith((*RASTER_SUFFIXES, *STAC_SUFFIXES, *LIST_SUFFIXES)) or is_archive(uri):
+        elif uri.lower().endswith((*RASTER_SUFFIXES, *DOCUMENT_SUFFIXES, *STAC_SUFFIXES, *LIST_SUFFIXES)) or is_archive(uri):
             yield from self._file(Entry(Source(uri), uri.split("://", 1)[1]), uri.rpartition("/")[2], listed)
         else:
             archives = len(self.archives)

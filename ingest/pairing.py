@@ -92,6 +92,12 @@ def skip_reason(path: str) -> tuple[str, str] | None:
     return None
 
 
+def unread(path: str, *, documents: bool) -> bool:
+    """Whether a file is passed over by its name: for rasters, or (`documents`) for pages, where no name says labels."""
+    passed_over = skip_reason(path)
+    return passed_over is not None and not (documents and passed_over[0] in ("document", "label"))
+
+
 def is_other_archive(path: str) -> bool:
     """Whether a name says an archive, or a compressed file, of a kind that is not read: it may hold images."""
     return path.lower().endswith(OTHER_ARCHIVES) and not is_archive(path)

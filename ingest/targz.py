@@ -20,7 +20,7 @@ from gridscribe.errors import InputError, RefusedError, UnreadableError
 from gridscribe.ingest.bytesio import LocalRanges, PartRanges, RangeFile, Ranges
 from gridscribe.ingest.limits import GIB, MIB, Limits
 from gridscribe.ingest.members import clean_path, refuse_path
-from gridscribe.ingest.pairing import skip_reason
+from gridscribe.ingest.pairing import unread
 from gridscribe.ingest.scratch import SCRATCH
 from gridscribe.ingest.tar import tar_members
 
@@ -48,13 +48,13 @@ class Spool:
         self.reserved = 0
 
 
-_spools: OrderedDict[tuple[str, str | None], Spool] = OrderedDict()
+_spools: OrderedDict[tuple[str, str | None, bool], Spool] = OrderedDict()
 _spools_lock = threading.RLock()  # held while decompressing: two readers of one archive wait for one pass
 
 
 def acquire(uri: str, whole: Ranges, limits: Limits) -> Spool:
     """The spool of the tar.gz at `uri`, made now where this process has none; `release` it after use."""
-    key = (uri, whole.etag)
+    key = (uri, whole.etag, limits.documents)
     with _spools_lock:
         spool = _spools.get(key)
         if spool is None:
@@ -180,7 +180,7 @@ def _copy_members(uri: str, stream: _Forward, spool: Spool, out: BinaryIO, limit
         if refusal is not None:
             spool.members.append((member.path, RefusedError(refusal)))
             continue
-        if skip_reason(clean_path(member.path)) is not None:
+        if unread(clean_path(member.path), documents=limits.documents):
             spool.members.append((member.path, None))
             continue
         try:
