@@ -72,7 +72,9 @@ class Inputs:
             yield from self._file(Entry(Source(uri), f"{uri.split('://', 1)[1].split('?')[0]}"), http_name(uri), listed)
         elif has_magic(uri) and not listed:
             yield from self._remote_glob(uri)
-        elif uri.lower().endswith((*RASTER_SUFFIXES, *DOCUMENT_SUFFIXES, *STAC_SUFFIXES, *LIST_SUFFIXES)) or is_archive(uri):
+        elif uri.lower().endswith((*RASTER_SUFFIXES, *DOCUMENT_SUFFIXES, *STAC_SUFFIXES, *LIST_SUFFIXES)) or is_archive(
+            uri
+        ):
             yield from self._file(Entry(Source(uri), uri.split("://", 1)[1]), uri.rpartition("/")[2], listed)
         else:
             archives = len(self.archives)

@@ -17,8 +17,8 @@ from gridscribe.models.clip.package import AlignmentPackage, load_alignment
 from gridscribe.models.clip.shared_encoder import SharedEncoder
 from gridscribe.models.package_files import check_unchanged
 from gridscribe.pipelines.alignment_options import AlignmentOptions, Look, TokenOptions
-from gridscribe.pipelines.config import EngineOptions
 from gridscribe.pipelines.items import Part
+from gridscribe.pipelines.job_parts import EngineOptions
 from gridscribe.pipelines.scale import ANY_GSD
 from gridscribe.pipelines.stages import Deadline
 from gridscribe.pipelines.tokens.embedding import PartEmbedder, PartTokens, TokenPlan

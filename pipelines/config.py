@@ -3,29 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, fields, replace
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 from gridscribe.errors import UsageError
 from gridscribe.ingest.images import InputOptions
 from gridscribe.pipelines.alignment_options import AlignmentOptions, TokenOptions, VocabularyOptions
+from gridscribe.pipelines.documents.options import PagesJob, pages_job
+from gridscribe.pipelines.job_parts import EngineOptions, checked
 from gridscribe.regions import CELL
 
 ITEM_GRAIN = 512  # item edges lie on multiples of this (the block size of the files written)
 MIN_PIXELS = 16
 """Default of `regions.min_pixels`: the shipped networks answer in cells of 4 x 4 pixels, and what is smaller than one is made
 by interpolation between them. (Generated scenes at 0.2 m: 0.64 m2, below everything that their labels hold.)"""
-
-
-@dataclass(frozen=True, slots=True)
-class EngineOptions:
-    """Which engine to ask for; `None` lets the engine's own measured default stand."""
-
-    name: str = "auto"
-    precision: str | None = None
-    batch: int | None = None
-    threads: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,18 +81,6 @@ class RasterJob:
             raise UsageError(f"attempts={self.attempts}: must be at least 1")
 
 
-def _checked(cls: type, values: Mapping[str, Any], where: str) -> Any:
-    """`cls(**values)` with a message that names the key and what is allowed."""
-    known = {f.name for f in fields(cls)}
-    unknown = sorted(set(values) - known)
-    if unknown:
-        raise UsageError(f"{where}: unknown key {unknown[0]!r}; allowed: {', '.join(sorted(known))}")
-    try:
-        return cls(**{k: tuple(v) if isinstance(v, list) else v for k, v in values.items()})
-    except (TypeError, ValueError) as error:
-        raise UsageError(f"{where}: {error}") from error
-
-
 _PARTS: dict[str, type] = {
     "inputs": InputOptions,
     "engine": EngineOptions,
@@ -125,12 +105,12 @@ def raster_job(values: Mapping[str, Any], where: str = "job config") -> RasterJo
         if not isinstance(values[name], Mapping):
             what = f"a dict, or None to leave {name} out" if optional else "a dict"
             raise UsageError(f"{where}: {name}={values[name]!r}: must be {what}")
-        values[name] = _checked(cls, values[name], f"{where}: {name}")
+        values[name] = checked(cls, values[name], f"{where}: {name}")
     for key in ("window", "stride", "item_size", "bundle_pixels", "attempts"):
         value = values.get(key)
         if value is not None and (isinstance(value, bool) or not isinstance(value, int)):
             raise UsageError(f"{where}: {key}={value!r}: must be a whole number")
-    return _checked(RasterJob, values, where)
+    return checked(RasterJob, values, where)
 
 
 def config_path(job: str) -> Path:
@@ -148,8 +128,8 @@ def config_path(job: str) -> Path:
     return shipped
 
 
-def load_job(job: str, overrides: Mapping[str, Any] | None = None) -> RasterJob:
-    """Read the job config `job` (path or shipped name) with `overrides` (dotted keys) merged over it."""
+def load_job(job: str, overrides: Mapping[str, Any] | None = None) -> RasterJob | PagesJob:
+    """Read the job config `job` (path or shipped name) with `overrides` (dotted keys) merged; it says its kind."""
     from mmengine.config import Config
 
     path = config_path(job)
@@ -158,14 +138,11 @@ def load_job(job: str, overrides: Mapping[str, Any] | None = None) -> RasterJob:
         config.merge_from_dict(dict(overrides))
     values = config.to_dict()
     kind = values.pop("job", None)
+    if kind == "documents":
+        return pages_job(values, path.name)
     if kind != "raster":
-        raise UsageError(f"{path.name}: job={kind!r}: this version runs 'raster' jobs")
+        raise UsageError(f"{path.name}: job={kind!r}: must be 'raster' or 'documents'")
     return raster_job(values, path.name)
-
-
-def with_engine(job: RasterJob, name: str | None) -> RasterJob:
-    """The job with another engine asked for on the command line."""
-    return job if name is None else replace(job, engine=replace(job.engine, name=name))
 
 
 def as_settings(job: RasterJob) -> dict[str, Any]:

@@ -23,7 +23,7 @@ from gridscribe.pipelines.items import Item, Part
 from gridscribe.pipelines.predicted import predict_item
 from gridscribe.pipelines.reading import Broken
 from gridscribe.pipelines.receipts import Receipt
-from gridscribe.pipelines.region_items import RegionItem, Work
+from gridscribe.pipelines.region_items import RasterWork, RegionItem
 from gridscribe.pipelines.regions.stage import RegionStage
 from gridscribe.pipelines.rows import image_row
 from gridscribe.pipelines.segmentor import Segmentor
@@ -51,6 +51,10 @@ class PipelineSpec:
     environment: dict[str, str] = field(default_factory=dict)
     """Variables that the worker's process must start with (the allocator's settings where torch runs on CPU)."""
 
+    def open(self, cores: int | None = None) -> RasterPipeline:
+        """See `JobSpec`; raises what `RasterPipeline` does."""
+        return RasterPipeline(self, cores)
+
 
 class RasterPipeline:
     """Holds the model's engine and the output store; `process` may be called from several threads at once."""
@@ -74,7 +78,7 @@ class RasterPipeline:
             else RegionStage(self._store, spec.product, self._segmentor.classes, spec.regions, self._alignment)
         )
 
-    def process(self, item: Work, deadline: Deadline) -> Receipt:
+    def process(self, item: RasterWork, deadline: Deadline) -> Receipt:
         """Work on `item` and commit it; returns a receipt. Items of regions: see `RegionStage.process`.
 
         If all parts succeed the item is committed as one. If an input fails, the good parts are committed as items of

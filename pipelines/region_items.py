@@ -79,8 +79,8 @@ class RegionItem:
         return [RegionItem((part,)) for part in self.parts]
 
 
-Work = Item | RegionItem
-"""What a worker takes."""
+RasterWork = Item | RegionItem
+"""What a worker of a raster job takes."""
 
 
 def region_items(images: Sequence[RasterImage], boxes: Mapping[str, Window], bundle_pixels: int) -> list[RegionItem]:

@@ -18,7 +18,7 @@ from gridscribe.models.package_files import check_unchanged
 from gridscribe.pipelines.alignment.calibration import fitted_for, read_offsets
 from gridscribe.pipelines.alignment.segmenting import word_windows
 from gridscribe.pipelines.alignment_options import VocabularyOptions
-from gridscribe.pipelines.config import EngineOptions
+from gridscribe.pipelines.job_parts import EngineOptions
 from gridscribe.pipelines.reading import WindowPlan
 
 

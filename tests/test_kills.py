@@ -93,7 +93,7 @@ def workers_of(pid: int) -> list[int]:
             title = Path(f"/proc/{child}/cmdline").read_bytes()
         except OSError:
             continue
-        if b"RasterWorker" in title:
+        if b"PipelineWorker" in title:
             found.append(child)
     return found
 

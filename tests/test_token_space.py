@@ -7,7 +7,8 @@ import math
 import pytest
 import torch
 
-from gridscribe.models.document.token_space import VOCABULARY, TokenSpace, bucket, n_grams, spelling, token_ids
+from gridscribe.models.document.spelling import VOCABULARY, bucket, n_grams, spelling, token_ids
+from gridscribe.models.document.token_space import TokenSpace
 
 
 def test_n_grams_of_a_word_and_of_a_piece() -> None:

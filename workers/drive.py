@@ -9,8 +9,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from gridscribe.errors import GridscribeError, InputError
-from gridscribe.pipelines.region_items import Work
 from gridscribe.pipelines.stages import CancelledError
+from gridscribe.pipelines.work import Work
 from gridscribe.workers.executor import Executor, Outcome
 
 POLL = 0.25  # seconds between looks at the stop request

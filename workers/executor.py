@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from gridscribe.pipelines.receipts import Receipt
-from gridscribe.pipelines.region_items import Work
+from gridscribe.pipelines.work import Work
 
 
 @dataclass(frozen=True, slots=True)

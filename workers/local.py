@@ -6,9 +6,8 @@ import queue
 from concurrent.futures import ThreadPoolExecutor
 
 from gridscribe.pipelines.memory import give_back_free_memory, keep_freed_memory
-from gridscribe.pipelines.raster import PipelineSpec, RasterPipeline
-from gridscribe.pipelines.region_items import Work
 from gridscribe.pipelines.stages import Deadline
+from gridscribe.pipelines.work import JobSpec, Work
 from gridscribe.workers.executor import Outcome
 
 OVERLAP = 2  # items in hand: one is read, encoded or put while another is predicted
@@ -21,10 +20,10 @@ class LocalExecutor:
     again and it goes on). Use the Ray executor where inputs may crash or hang a library.
     """
 
-    def __init__(self, spec: PipelineSpec, workers: int = 1) -> None:
+    def __init__(self, spec: JobSpec, workers: int = 1) -> None:
         keep_freed_memory()
         self._spec = spec
-        self._pipeline = RasterPipeline(spec)
+        self._pipeline = spec.open()
         self._places = max(OVERLAP, workers)
         self._pool = ThreadPoolExecutor(self._places, thread_name_prefix="gridscribe-item")
         self._done: queue.Queue[Outcome] = queue.Queue()

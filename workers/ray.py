@@ -13,9 +13,8 @@ from ray.exceptions import ActorDiedError, GetTimeoutError, RayActorError, RayTa
 
 from gridscribe.errors import EngineError, GridscribeError, ItemTimeoutError, UsageError, WorkerDiedError
 from gridscribe.pipelines.memory import give_back_free_memory, keep_freed_memory
-from gridscribe.pipelines.raster import PipelineSpec, RasterPipeline
-from gridscribe.pipelines.region_items import Work
 from gridscribe.pipelines.stages import Deadline
+from gridscribe.pipelines.work import JobSpec, Work
 from gridscribe.workers.executor import Outcome, Receipt
 from gridscribe.workers.local import OVERLAP
 
@@ -24,13 +23,13 @@ START_LIMIT = 300.0  # seconds for the workers' engines to stand
 GRACE = 15.0  # seconds past the time limit before a worker that does not answer is ended
 
 
-class RasterWorker:
+class PipelineWorker:
     """The actor. Its engine is made once; it works on up to `OVERLAP` items at a time, in threads."""
 
-    def __init__(self, spec: PipelineSpec, cores: int) -> None:
+    def __init__(self, spec: JobSpec, cores: int) -> None:
         keep_freed_memory()
         self._spec = spec
-        self._pipeline = RasterPipeline(spec, cores)
+        self._pipeline = spec.open(cores)
 
     def ready(self) -> int:
         """The process id, once the engine stands."""
@@ -68,7 +67,7 @@ class RayExecutor:
     by itself is ended with its actor.
     """
 
-    def __init__(self, spec: PipelineSpec, workers: int = 1, address: str | None = None, num_gpus: float = 0.0) -> None:
+    def __init__(self, spec: JobSpec, workers: int = 1, address: str | None = None, num_gpus: float = 0.0) -> None:
         if workers < 1:
             raise UsageError(f"workers={workers}: must be at least 1")
         self._spec = spec
@@ -88,7 +87,7 @@ class RayExecutor:
         self._flight: dict[Any, _InFlight] = {}
 
     def _hire(self) -> _Worker:
-        return _Worker(ray.remote(RasterWorker).options(**self._options).remote(self._spec, self._cores))
+        return _Worker(ray.remote(PipelineWorker).options(**self._options).remote(self._spec, self._cores))
 
     def ready(self) -> None:
         """See `Executor.ready`."""

@@ -1,14 +1,11 @@
-"""A raster job from beginning to end: plan, drive, account, catalogue. Used by the CLI and by Python alike."""
+"""A job from beginning to end, raster jobs here: plan, drive, account, catalogue. Used by the CLI and by Python alike."""
 
 from __future__ import annotations
 
 import json
 import threading
 import time
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -17,89 +14,51 @@ from gridscribe.catalog import build_catalog
 from gridscribe.commits import read_commits
 from gridscribe.coverage import coverage_of
 from gridscribe.errors import UsageError
-from gridscribe.manifest import inputs_schema, read_failures, write_failure, write_manifest, write_plan
+from gridscribe.manifest import inputs_schema, read_failures, write_manifest, write_plan
 from gridscribe.models.engines import SharedEngine
 from gridscribe.pipelines.aligning import checked_package
 from gridscribe.pipelines.aoi import read_aoi
 from gridscribe.pipelines.concept_bank import store_bank
-from gridscribe.pipelines.config import load_job
+from gridscribe.pipelines.config import RasterJob, load_job
+from gridscribe.pipelines.documents.options import PagesJob
 from gridscribe.pipelines.plan import RasterPlan, plan_raster, remaining
 from gridscribe.pipelines.reading import BANDS
-from gridscribe.pipelines.region_items import Work, remaining_regions
+from gridscribe.pipelines.region_items import remaining_regions
 from gridscribe.pipelines.vrts import write_vrts
 from gridscribe.products import write_product
 from gridscribe.progress import Quiet, Reporter
 from gridscribe.store import Store, open_store
-from gridscribe.workers.drive import Failure, Tally, drive
-from gridscribe.workers.executor import Executor
+from gridscribe.workers.documents import dry_run_documents, run_documents
+from gridscribe.workers.drive import Tally
+from gridscribe.workers.running import (
+    MEGA,
+    RunRequest,
+    RunResult,
+    check_executor,
+    drive_items,
+    open_executor,
+    planning_progress,
+)
 from gridscribe.workers.standing import Standing
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
-EXECUTORS = ("ray", "local")
-MEGA = 1_000_000
-
-
-@dataclass(frozen=True, slots=True)
-class RunRequest:
-    """A job as it is asked for."""
-
-    job: str
-    inputs: Sequence[str]
-    output: str
-    executor: str = "ray"
-    workers: int = 1
-    address: str | None = None
-    aoi: Path | None = None
-    retry_failed: bool = False
-    overrides: dict[str, Any] = field(default_factory=dict)
-
-
-@dataclass(frozen=True, slots=True)
-class RunResult:
-    """What a run did and where the job stands."""
-
-    job: str
-    product: str
-    output: str
-    counts: dict[str, int]
-    """images, done, failed, skipped, left: inputs of the job."""
-    without_height: int
-    """How many of the done images have no height, which their model can do without; flag `no-height` of the images table."""
-    computed: int
-    """Images (or boxes of them) committed by this run."""
-    regions: int
-    """Images (or boxes of them) whose regions were committed by this run."""
-    windows: int
-    nothing_to_do: bool
-    stopped: bool
-    failures: tuple[dict[str, Any], ...]
-    seconds: dict[str, float]
-    """plan; start (workers and engines); work (first item submitted to last item committed); regions (the same of items of
-    regions); record (views, manifest, catalogue); total."""
-
-    def to_json(self) -> dict[str, Any]:
-        """Plain data."""
-        return asdict(self)
+__all__ = ["RunRequest", "RunResult", "dry_run_report", "plan_request", "run_job"]
 
 
 def plan_request(request: RunRequest, reporter: Reporter) -> RasterPlan:
-    """Plan what is asked for; writes nothing."""
-    if request.executor not in EXECUTORS:
-        raise UsageError(f"executor={request.executor!r}: allowed are {', '.join(EXECUTORS)}")
+    """Plan the raster job that is asked for; writes nothing."""
+    check_executor(request)
     config = load_job(request.job, request.overrides)
+    if isinstance(config, PagesJob):
+        raise UsageError(f"job {request.job!r} is a documents job, a raster job is planned here")
+    return _plan(request, config, reporter)
+
+
+def _plan(request: RunRequest, config: RasterJob, reporter: Reporter) -> RasterPlan:
     area = read_aoi(request.aoi) if request.aoi else None
-    started = time.monotonic()
-    said = started
-
-    def progress(place: str, files: int) -> None:
-        nonlocal said
-        if time.monotonic() - said > 2:
-            said = time.monotonic()
-            reporter.say(f"planning, {place}: {files:,}, {files / (said - started):,.0f}/s")
-
-    return plan_raster(request.inputs, config, area=area, progress=progress)
+    return plan_raster(request.inputs, config, area=area, progress=planning_progress(reporter))
 
 
 def run_job(request: RunRequest, reporter: Reporter | None = None, stop: threading.Event | None = None) -> RunResult:
@@ -108,9 +67,17 @@ def run_job(request: RunRequest, reporter: Reporter | None = None, stop: threadi
     Safe to kill at any moment and to run again: what is committed is not computed again, and a finished job writes
     nothing. Raises `UsageError`, `ModelError`, `EngineError` or `StoreError`; bad inputs are accounted, not raised.
     """
+    check_executor(request)
+    config = load_job(request.job, request.overrides)
     reporter, stop = reporter or Quiet(), stop or threading.Event()
+    if isinstance(config, PagesJob):
+        return run_documents(request, config, reporter, stop)
+    return _run_raster(request, config, reporter, stop)
+
+
+def _run_raster(request: RunRequest, config: RasterJob, reporter: Reporter, stop: threading.Event) -> RunResult:
     clock = [time.monotonic()]
-    plan = plan_request(request, reporter)
+    plan = _plan(request, config, reporter)
     store = open_store(request.output)
     commits = {commit.item: commit for commit in read_commits(store, plan.product)}
     failures = read_failures(store, plan.job)
@@ -120,7 +87,7 @@ def run_job(request: RunRequest, reporter: Reporter | None = None, stop: threadi
     regions_todo = remaining_regions(regions_due, list(commits.values()), given_up)
     worked = bool(todo or regions_todo)
     clock.append(time.monotonic())
-    tally, regions_tally = Tally(), Tally()
+    tally, regions_tally, tries = Tally(), Tally(), config.attempts
     start = work = regions_work = 0.0
     if worked:
         write_product(store, plan.product_json)
@@ -131,18 +98,20 @@ def run_job(request: RunRequest, reporter: Reporter | None = None, stop: threadi
             reporter.say(
                 f"{plan.without_height:,} of {len(plan.images):,} images have no height; the model does without"
             )
-        executor = _executor(request, plan)
+        executor = open_executor(request, plan.spec(request.output), plan.segmentor.engine.device)
         try:
             executor.ready()
             start = time.monotonic() - clock[-1]
             if todo:
-                tally = _drive(plan, todo, "megapixels", executor, store, reporter, stop, failures)
+                tally = drive_items(plan.job, tries, todo, "megapixels", executor, store, reporter, stop, failures)
                 work = time.monotonic() - clock[-1] - start
                 commits |= {commit.item: commit for commit in read_commits(store, plan.product, known=commits)}
                 regions_todo = remaining_regions(regions_due, list(commits.values()), given_up)
             if regions_todo and not tally.stopped:
                 what = "megapixels of regions"
-                regions_tally = _drive(plan, regions_todo, what, executor, store, reporter, stop, failures)
+                regions_tally = drive_items(
+                    plan.job, tries, regions_todo, what, executor, store, reporter, stop, failures
+                )
                 regions_work = time.monotonic() - clock[-1] - start - work
         finally:
             executor.close()
@@ -168,41 +137,6 @@ def run_job(request: RunRequest, reporter: Reporter | None = None, stop: threadi
         stopped=stopped,
         failures=tuple(standing.failed),
         seconds={name: round(value, 3) for name, value in seconds.items()},
-    )
-
-
-def _drive(
-    plan: RasterPlan,
-    todo: Sequence[Work],
-    unit: str,
-    executor: Executor,
-    store: Store,
-    reporter: Reporter,
-    stop: threading.Event,
-    earlier: dict[str, list[dict[str, Any]]],
-) -> Tally:
-    def on_failure(failure: Failure) -> None:
-        attempt = len(earlier.get(failure.item, ())) + failure.attempt
-        write_failure(store, plan.job, failure.item, attempt, failure.record)
-        reporter.say(f"failed: {failure.record['source']}: {failure.record['message']}")
-
-    def on_done(tally: Tally) -> None:
-        reporter.advance(-(-tally.pixels // MEGA), f"{tally.images:,} images, {len(tally.failures):,} failed")
-
-    reporter.start(-(-sum(item.pixels for item in todo) // MEGA), unit)  # begun ones count: small work is no 0 of 0
-    return drive(todo, executor, attempts=plan.config.attempts, stop=stop, on_done=on_done, on_failure=on_failure)
-
-
-def _executor(request: RunRequest, plan: RasterPlan) -> Executor:
-    spec = plan.spec(request.output)
-    if request.executor == "local":
-        from gridscribe.workers.local import LocalExecutor
-
-        return LocalExecutor(spec, request.workers)
-    from gridscribe.workers.ray import RayExecutor
-
-    return RayExecutor(
-        spec, request.workers, request.address, num_gpus=1.0 if plan.segmentor.engine.device == "cuda" else 0.0
     )
 
 
@@ -255,7 +189,11 @@ def dry_run_report(request: RunRequest, reporter: Reporter | None = None) -> dic
 
     Writes nothing. Raises what `run_job` raises before it starts.
     """
-    plan = plan_request(request, reporter or Quiet())
+    check_executor(request)
+    config = load_job(request.job, request.overrides)
+    if isinstance(config, PagesJob):
+        return dry_run_documents(request, config, reporter or Quiet())
+    plan = _plan(request, config, reporter or Quiet())
     store = open_store(request.output)
     commits = list(read_commits(store, plan.product))
     failed = frozenset() if request.retry_failed else frozenset(read_failures(store, plan.job))

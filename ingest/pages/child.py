@@ -40,7 +40,9 @@ def _answer(request: dict[str, Any], answers: BinaryIO) -> None:
         if request["what"] == "look":
             found = look(request["path"], options)
             pages = [
-                {"width": page.width, "height": page.height, "flags": page.flags} if isinstance(page, PageShape) else page
+                {"width": page.width, "height": page.height, "flags": page.flags}
+                if isinstance(page, PageShape)
+                else page
                 for page in found.pages
             ]
             reply = {"kind": found.kind, "pages": pages}

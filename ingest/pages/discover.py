@@ -25,11 +25,11 @@ _REPORT_EVERY = 64
 
 
 def discover_pages(uris: Sequence[str], options: PageOptions, *, progress: Progress | None = None) -> PageDiscovery:
-    """The pages of the documents that lie under `uris`, and an account of every other file, and of every page that cannot be read.
+    """The pages of the documents that lie under `uris`, an account of every other file and of pages that cannot be read.
 
-    The order is that of `ingest.discover`. Every document is opened (in another process) to count its pages; none is rendered. One
-    bad file is one account, one bad page too. A file that several inputs name counts once. Raises UsageError where a URI leads
-    nowhere, StoreError where a store does not answer.
+    In the order of `ingest.discover`. Every document is opened (in another process) to count its pages; none is rendered.
+    One bad file is one account, one bad page too. A file that several inputs name counts once. Raises UsageError where a URI
+    leads nowhere, StoreError where a store does not answer.
     """
     with PageReader(options) as reader:
         run = _Run(options, reader, progress)

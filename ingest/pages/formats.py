@@ -5,8 +5,8 @@ PDF by PDFium, pictures by Pillow. Everything becomes upright RGB on white at th
 
 from __future__ import annotations
 
-from contextlib import contextmanager
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -33,8 +33,11 @@ def is_pdf(path: str) -> bool:
 
 
 def look(path: str, options: PageOptions) -> Looked:
-    """What the file holds. Raises UnreadableError for one that is damaged, encrypted or no document, RefusedError for one with too
-    many pages or whose pages are a program's (XFA)."""
+    """What the file holds.
+
+    Raises UnreadableError for one that is damaged, encrypted or no document, RefusedError for one with too many pages or whose
+    pages are a program's (XFA).
+    """
     return _look_pdf(path, options) if is_pdf(path) else _look_picture(path, options)
 
 
@@ -73,7 +76,7 @@ def _render_pdf(path: str, page: int, options: PageOptions) -> Pixels:
         try:
             opened = document[page]
             bitmap = opened.render(scale=options.dpi / POINTS, rev_byteorder=True, may_draw_forms=True)
-        except Exception as error:  # noqa: BLE001 - as above
+        except Exception as error:
             raise UnreadableError(f"the page cannot be rendered: {error}") from error
         pixels: Pixels = np.array(bitmap.to_numpy()[..., :3] if bitmap.n_channels >= 3 else bitmap.to_numpy())
         if pixels.ndim == 2 or pixels.shape[2] == 1:
@@ -112,7 +115,7 @@ def _look_picture(path: str, options: PageOptions) -> Looked:
                 shapes.append(_shape(image))
             except EOFError:
                 break
-            except Exception as error:  # noqa: BLE001 - a chain of frames that breaks: those before it are pages
+            except Exception as error:
                 if number == 0:
                     raise UnreadableError(f"damaged: {error}") from error
                 shapes.append(f"the frame cannot be read, nor can what follows it: {error}")
@@ -148,11 +151,7 @@ def _render_picture(path: str, page: int, options: PageOptions) -> Pixels:
             shape = _shape(image)
             rows, cols = shape.pixels(options.dpi)
             _check_raster(rows, cols, options)
-            if image.width * image.height > options.max_source_pixels:
-                raise RefusedError(
-                    f"the picture has {image.width:,} x {image.height:,} px (limit max_source_pixels: "
-                    f"{options.max_source_pixels:,}): store it smaller"
-                )
+            _check_source(image, options)
             image.load()
             upright = ImageOps.exif_transpose(image)
             colours = _on_white(upright)
@@ -160,7 +159,7 @@ def _render_picture(path: str, page: int, options: PageOptions) -> Pixels:
             raise
         except EOFError as error:
             raise UnreadableError(f"it has no frame {page}") from error
-        except Exception as error:  # noqa: BLE001 - decoders raise what they like
+        except Exception as error:
             raise UnreadableError(f"damaged: {error}") from error
     if colours.size != (cols, rows):
         colours = colours.resize((cols, rows), Image.Resampling.LANCZOS, reducing_gap=3.0)
@@ -169,12 +168,14 @@ def _render_picture(path: str, page: int, options: PageOptions) -> Pixels:
 
 @contextmanager
 def _picture(path: str) -> Iterator[Image.Image]:
-    Image.MAX_IMAGE_PIXELS = None  # sizes are checked here, before anything is decoded, with an error that says what to do
+    Image.MAX_IMAGE_PIXELS = (
+        None  # sizes are checked here, before anything is decoded, with an error that says what to do
+    )
     try:
         image = Image.open(path)
     except UnidentifiedImageError as error:
         raise UnreadableError("no PDF, TIFF, PNG, JPEG or WebP, whatever its name says") from error
-    except Exception as error:  # noqa: BLE001 - as above
+    except Exception as error:
         raise UnreadableError(f"damaged: {error}") from error
     try:
         if image.format not in PICTURES:
@@ -213,6 +214,14 @@ def _fit(pixels: Pixels, rows: int, cols: int) -> Pixels:
 def _check_count(count: int, options: PageOptions) -> None:
     if count > options.max_pages:
         raise RefusedError(f"more than {options.max_pages:,} pages (limit max_pages): split it, or raise the limit")
+
+
+def _check_source(image: Image.Image, options: PageOptions) -> None:
+    if image.width * image.height > options.max_source_pixels:
+        raise RefusedError(
+            f"the picture has {image.width:,} x {image.height:,} px (limit max_source_pixels: "
+            f"{options.max_source_pixels:,}): store it smaller"
+        )
 
 
 def _check_raster(rows: int, cols: int, options: PageOptions) -> None:

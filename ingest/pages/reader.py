@@ -81,7 +81,9 @@ class PageReader:
         except (BrokenPipeError, EOFError) as error:
             code = self._child.wait()
             self.close()
-            raise UnreadableError(f"{doing} ended the process that did it (exit {code}): the file is damaged") from error
+            raise UnreadableError(
+                f"{doing} ended the process that did it (exit {code}): the file is damaged"
+            ) from error
         except BaseException:
             self.close()  # half an answer may be left in the pipe
             raise
@@ -90,7 +92,9 @@ class PageReader:
             raise kind(reply["message"])
         return reply, pixels
 
-    def _exchange(self, child: subprocess.Popen[bytes], request: dict[str, Any], until: float) -> tuple[dict[str, Any], bytes]:
+    def _exchange(
+        self, child: subprocess.Popen[bytes], request: dict[str, Any], until: float
+    ) -> tuple[dict[str, Any], bytes]:
         assert child.stdin is not None
         assert child.stdout is not None
         child.stdin.write(json.dumps(request).encode() + b"\n")

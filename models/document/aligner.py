@@ -15,7 +15,8 @@ from gridscribe.errors import UsageError
 from gridscribe.models.document.architecture import PageArchitecture
 from gridscribe.models.document.losses import distance, mask_means, pairwise_sigmoid, similarity
 from gridscribe.models.document.network import PageEncoder
-from gridscribe.models.document.token_space import BACKGROUND, TokenSpace
+from gridscribe.models.document.spelling import BACKGROUND
+from gridscribe.models.document.token_space import TokenSpace
 
 LOSSES = ("distance", "similarity", "sigmoid")
 LARGEST_SCALE = math.log(100)
@@ -41,7 +42,9 @@ class PageAligner(BaseModel):
         """`mean` and `std` are of R, G, B in 0..1; `weights` of the losses `distance`, `similarity`, `sigmoid`."""
         super().__init__()
         if set(weights) - set(LOSSES) or min(weights.values(), default=-1) < 0 or not weights.get("sigmoid"):
-            raise UsageError(f"weights={dict(weights)}: 0 or more of {', '.join(LOSSES)}, and some of sigmoid, are needed")
+            raise UsageError(
+                f"weights={dict(weights)}: 0 or more of {', '.join(LOSSES)}, and some of sigmoid, are needed"
+            )
         self.architecture = PageArchitecture.from_json(architecture)
         self.weights, self.mean, self.std = dict(weights), tuple(mean), tuple(std)
         self.encoder, self.space = PageEncoder(self.architecture), TokenSpace(self.architecture.embed_dim, buckets)
@@ -72,7 +75,9 @@ class PageAligner(BaseModel):
         features = self.encoder((pages.float() - self.get_buffer("shift")) / self.get_buffer("spread")).float()
         with torch.autocast(pages.device.type, enabled=False):  # cosines are compared in float32
             losses = self._losses(features, tokens, page, masks, blank_page, blank_cell)
-        return {name: value * float(self.weights.get(name.removeprefix("loss_"), 0.0)) for name, value in losses.items()}
+        return {
+            name: value * float(self.weights.get(name.removeprefix("loss_"), 0.0)) for name, value in losses.items()
+        }
 
     def _losses(
         self, features: Tensor, tokens: Tensor, page: Tensor, masks: Tensor, blank_page: Tensor, blank_cell: Tensor

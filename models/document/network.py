@@ -2,8 +2,8 @@
 
 Patches of the page, without those that were dropped; blocks with rotary positions; a head of transposed convolutions onto a
 finer grid; a projection into the space of text tokens. What differs from the paper: positions are rotary and not a table, so that
-pages have any size; a patch is read by two linear maps, not one; the head's normalisation is over channels of a cell and not over a batch, so that no page depends on
-another; the encoder is small and trained from nothing (InternViT there).
+pages have any size; a patch is read by two linear maps, not one; the head's normalisation is over channels of a cell and not over
+a batch, so that no page depends on another; the encoder is small and trained from nothing (InternViT there).
 """
 
 from __future__ import annotations

@@ -76,6 +76,16 @@ class DocumentPackage:
     tokens: bytes | None = field(repr=False, compare=False)
     """The safetensors file of the n-grams' vectors; None where it was not asked for."""
 
+    @property
+    def window(self) -> int:
+        """Pixels a side that the encoder sees at once."""
+        return self.crop
+
+    @property
+    def patch(self) -> int:
+        """Pixels of a patch's side."""
+        return self.architecture.patch
+
 
 def load_document_model(uri: str | Path, *, parts: tuple[Part, ...] = BOTH) -> DocumentPackage:
     """Read and check a package (a shipped one's name, a folder, an object-store URI), with these weights alone.

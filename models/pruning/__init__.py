@@ -11,6 +11,7 @@ from gridscribe.models.pruning.bipartite import BipartiteMerging
 from gridscribe.models.pruning.pixels import DropNodata, MergeDuplicates, PixelPrune
 from gridscribe.models.pruning.pooling import TokenPooling
 from gridscribe.models.pruning.simple import KeepAll, RandomTokens
+from gridscribe.models.pruning.text_prior import TextPrior
 from gridscribe.models.pruning.ward import WardPooling
 
 __all__ = ["METHODS", "Candidates", "Placement", "Pruner", "TokenSelection", "pruner_from_json"]
@@ -26,6 +27,7 @@ METHODS: dict[str, Any] = {
         MergeDuplicates,
         PixelPrune,
         RandomTokens,
+        TextPrior,
     )
 }
 """Method name -> class; the fields of a class are its settings."""

@@ -64,10 +64,13 @@ class CropPlan:
 
 
 def crop_page(page: Image.Image, truth: PageTruth, plan: CropPlan, rng: np.random.Generator) -> PageCrop:
-    """A crop of an RGB page about one of its tokens, resampled to somewhere near `plan.dpi`; a page that is smaller is stretched."""
+    """A crop of an RGB page about one of its tokens, resampled to near `plan.dpi`; a page that is smaller is stretched."""
     zoom = math.exp(rng.uniform(-1, 1) * math.log(plan.zoom)) * plan.dpi / truth.dpi
     apart = math.exp(rng.uniform(-1, 1) * math.log(STRETCH) / 2)
-    tall, wide = (min(float(size), plan.side / scale) for size, scale in zip(truth.shape, (zoom * apart, zoom / apart), strict=True))
+    tall, wide = (
+        min(float(size), plan.side / scale)
+        for size, scale in zip(truth.shape, (zoom * apart, zoom / apart), strict=True)
+    )
     boxes = np.array([token.box for token in truth.tokens]).reshape(-1, 4)
     if len(boxes) and rng.random() < 0.95:
         x0, y0, x1, y1 = boxes[rng.integers(len(boxes))]
@@ -83,7 +86,11 @@ def crop_page(page: Image.Image, truth: PageTruth, plan: CropPlan, rng: np.rando
 
 
 def _masks(
-    truth: PageTruth, boxes: NDArray[np.float64], box: tuple[float, float, float, float], plan: CropPlan, rng: np.random.Generator
+    truth: PageTruth,
+    boxes: NDArray[np.float64],
+    box: tuple[float, float, float, float],
+    plan: CropPlan,
+    rng: np.random.Generator,
 ) -> tuple[NDArray[np.int64], NDArray[np.uint8], NDArray[np.uint8]]:
     """(ids, masks and the points of each cell that any text covers) of the tokens in a box (left, top, width, height)."""
     left, top, wide, tall = box
@@ -114,7 +121,7 @@ def _in_cells(points: NDArray[np.bool_], cells: int) -> NDArray[np.uint8]:
 
 @DATASETS.register_module()
 class PageCrops(Dataset):
-    """Crops of the pages that `gridscribe pages` left in `data_root`; item k is `each` crops of one page, and depends on `seed` and k."""
+    """Crops of the pages that `gridscribe pages` left in `data_root`; item k is `each` crops of one page, by `seed` and k."""
 
     def __init__(
         self, data_root: str, side: int, cells: int, dpi: float, seed: int = 0, *, count: int = 1 << 20, each: int = 4,
@@ -125,7 +132,9 @@ class PageCrops(Dataset):
         self.seed, self.count, self.each = seed, count, each
         self.found = sorted(Path(data_root).glob("*_tokens.json"))
         if not self.found:
-            raise InputError(f"{data_root}: holds no generated pages (*_tokens.json); make some with `gridscribe pages`")
+            raise InputError(
+                f"{data_root}: holds no generated pages (*_tokens.json); make some with `gridscribe pages`"
+            )
 
     def __len__(self) -> int:
         return self.count

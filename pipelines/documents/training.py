@@ -60,8 +60,8 @@ def train_documents(
     """Train and package: returns the package written to `work_dir/package`. `options` are those of `load_document_config`.
 
     `pretrained` is a document package of the same sizes that training begins with. Goes on from the last checkpoint in
-    `work_dir` if there is one; the course of the loss is drawn in `work_dir/curve.png`. Raises UsageError for a config that cannot
-    be used or a package in `work_dir` already, InputError for data, ModelError for weights.
+    `work_dir` if there is one; the course of the loss is drawn in `work_dir/curve.png`. Raises UsageError for a config that
+    cannot be used or a package in `work_dir` already, InputError for data, ModelError for weights.
     """
     folder = work_dir / "package"
     if (folder / MODEL_FILE).exists():

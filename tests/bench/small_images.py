@@ -22,7 +22,7 @@ from rasterio.transform import Affine
 
 from gridscribe.commits import read_commits
 from gridscribe.coverage import coverage_of
-from gridscribe.pipelines.config import load_job
+from gridscribe.pipelines.config import raster_job
 from gridscribe.pipelines.items import Item
 from gridscribe.pipelines.lattice import Lattice
 from gridscribe.pipelines.plan import plan_raster, remaining
@@ -81,7 +81,7 @@ def measure(count: int) -> None:
         root = Path(place)
         write_tar(root / "tiles.tar", count)
         started = time.perf_counter()
-        plan = plan_raster([str(root / "tiles.tar")], load_job("raster", {"alignment": None}))
+        plan = plan_raster([str(root / "tiles.tar")], raster_job({"alignment": None}))
         planned = time.perf_counter() - started
         pipeline = RasterPipeline(plan.spec(str(root / "out")))
         items = list(plan.items[:SAMPLED_ITEMS])

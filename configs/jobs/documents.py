@@ -1,0 +1,18 @@
+"""The documents job: pages in, text masks and searchable tokens out. `gridscribe run documents --input ... --output ...`"""
+
+job = "documents"
+
+# A shipped model, a folder or a URI that holds a document package.
+model = "pages"
+
+# Pages are rendered at `dpi` dots per inch, which must suit the model; other limits: max_pixels, page_seconds, max_pages.
+inputs = dict(dpi=110.0)
+
+# Resolved once, when the job is planned: CUDA -> torch bfloat16, CPU -> OpenVINO.
+engine = dict(name="auto")
+
+# `before`: patches that the model's classifier takes for paper are never computed. `pruner`: what is stored of the others.
+tokens = dict(before=True, pruner=dict(method="text-prior", threshold=0.5), kind="int8")
+
+# A mask of its text for each page.
+masks = True

@@ -1,0 +1,87 @@
+"""The document encoder as an engine: crops of pages with the patches that are kept, vectors of the finer grid out.
+
+A crop is encoded on its own, without a batch: its tokens are as many as it has kept patches, and padding to another crop's would
+make the last bits of one page depend on another.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gridscribe.errors import EngineError
+from gridscribe.models.document.package import DocumentPackage
+from gridscribe.models.engines import resolve_engine
+from gridscribe.models.engines.base import EngineSpec
+
+Float32 = NDArray[np.float32]
+Bools = NDArray[np.bool_]
+
+
+class CropEncoder(Protocol):
+    """An opened encoder. `encode` may be called from as many threads at once as `parallel` says."""
+
+    spec: EngineSpec
+    parallel: int
+
+    def encode(self, crop: NDArray[np.uint8], kept: Bools | None = None) -> Float32:
+        """Vectors float32 [s g, s g, D] of a crop uint8 [S, S, 3] of g x g patches, s cells to a patch's side.
+
+        `kept`, bool [g, g]: the other patches are never computed, and their cells are zero.
+        """
+        ...
+
+    def close(self) -> None:
+        """Free the network; no call may be in progress."""
+        ...
+
+
+def resolve_page_engine(
+    name: str, package: DocumentPackage, *, precision: str | None = None, threads: int | None = None
+) -> EngineSpec:
+    """The exact engine that `name` means on this machine, one crop at a time. Raises as `resolve_engine` does."""
+    return replace(resolve_engine(name, package, precision=precision, threads=threads), batch=1)
+
+
+def open_page_encoder(spec: EngineSpec, package: DocumentPackage, *, cores: int | None = None) -> CropEncoder:
+    """Exactly the engine that `spec` names; EngineError where this process cannot give it."""
+    if spec.name == "torch":
+        from gridscribe.models.document.torch_encoder import TorchCropEncoder
+
+        return TorchCropEncoder(spec, package)
+    if spec.name == "openvino":
+        from gridscribe.models.document.openvino_encoder import OpenVINOCropEncoder
+        from gridscribe.models.engines.openvino_engine import usable_cores
+
+        return OpenVINOCropEncoder(spec, package, spec.threads or cores or usable_cores())
+    raise EngineError(f"engine {spec.name!r} is not known to this version")
+
+
+def checked_crop(crop: NDArray[np.uint8], kept: Bools | None, package: DocumentPackage) -> Bools:
+    """Which patches of a crop to compute, bool [g, g]; ValueError for other shapes or types than the package's."""
+    side, grid = package.crop, package.crop // package.patch
+    if crop.shape != (side, side, 3) or crop.dtype != np.uint8:
+        raise ValueError(f"a crop needs uint8 [{side}, {side}, 3], got {crop.dtype} {list(crop.shape)}")
+    if kept is None:
+        return np.ones((grid, grid), np.bool_)
+    if kept.shape != (grid, grid) or kept.dtype != np.bool_:
+        raise ValueError(f"kept patches need bool [{grid}, {grid}], got {kept.dtype} {list(kept.shape)}")
+    return kept
+
+
+def patches_of(crop: NDArray[np.uint8], patch: int) -> NDArray[np.uint8]:
+    """[g * g, 3 * patch * patch]: row-major patches of channel-major pixels, as `PageEncoder.patches` has them."""
+    grid = crop.shape[0] // patch
+    cut = crop.reshape(grid, patch, grid, patch, 3).transpose(0, 2, 4, 1, 3)
+    return np.ascontiguousarray(cut).reshape(grid * grid, 3 * patch * patch)
+
+
+def normalised_patches(patches: NDArray[np.uint8], package: DocumentPackage) -> Float32:
+    """Patches as the network takes them, float32."""
+    area = package.patch**2
+    mean, std = (np.repeat(np.array(values, np.float32) * 255, area) for values in (package.mean, package.std))
+    result: Float32 = (patches - mean) / std
+    return result

@@ -1,0 +1,80 @@
+"""A page's pixels to its tokens: cut into crops, encoded, told from paper, pruned."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gridscribe.models.document.encoder import CropEncoder
+from gridscribe.models.document.package import DocumentPackage, gram_vectors
+from gridscribe.models.document.spelling import BACKGROUND, token_vectors
+from gridscribe.models.pruning import Candidates, Pruner
+from gridscribe.pipelines.documents.cropping import cut_page, joined, page_crops
+from gridscribe.pipelines.stages import Deadline
+from gridscribe.quantise import Kind, quantise
+from gridscribe.tokens import TokenFrame, TokenGrid
+
+Float32 = NDArray[np.float32]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class PageTokens:
+    """What comes of a page."""
+
+    grid: TokenGrid
+    """Cells of the finer grid that are kept; vectors `Quantised`."""
+    text: Float32
+    """[grid_h, grid_w]: the probability that a cell is text; 0 where its patch was not computed."""
+    crops: int
+
+
+class PageEmbedder:
+    """Turns pages into tokens; may be used from several threads at once."""
+
+    def __init__(self, package: DocumentPackage, encoder: CropEncoder, pruner: Pruner, kind: Kind, most: int) -> None:
+        """`most`: crops of a page."""
+        self._package, self._encoder, self._pruner, self._kind, self._most = package, encoder, pruner, kind, most
+        (self._paper,) = token_vectors(gram_vectors(package), [BACKGROUND])
+        self._paper /= np.linalg.norm(self._paper)
+
+    def embed(self, page: NDArray[np.uint8], digest: str, deadline: Deadline) -> PageTokens:
+        """The tokens of a page uint8 [H, W, 3]; `digest` is of its content, for methods that draw lots."""
+        arch = self._package.architecture
+        crops = page_crops(page.shape[0], page.shape[1], self._package.crop, self._most)
+        found = []
+        for crop in cut_page(page, crops):
+            deadline.check()
+            found.append(self._encoder.encode(crop))
+        features = joined(crops, np.stack(found))
+        frame = crops.frame(arch.cell)
+        flat = np.ascontiguousarray(features.reshape(-1, arch.embed_dim), np.float32)
+        computed = np.ones(len(flat), np.bool_)
+        text = self.text_probability(flat)
+        selection = self._pruner.select(
+            Candidates(frame, vectors=flat, valid=computed, significance=text, digest=digest)
+        )
+        chosen = selection.grid
+        vectors = flat[frame.local(chosen.index)] if chosen.vectors is None else chosen.dense()
+        return PageTokens(chosen.with_vectors(quantise(vectors, self._kind)), text.reshape(_shape(frame)), len(found))
+
+    def text_probability(self, vectors: Float32) -> Float32:
+        """The share of 1 that paper leaves: 1 - sigmoid(cosine with paper * scale + bias), float32 [n]."""
+        lengths = np.maximum(np.linalg.norm(vectors, axis=1), np.float32(1e-12))
+        cosine = (vectors @ self._paper) / lengths
+        logit = cosine * np.float32(self._package.scale) + np.float32(self._package.bias)
+        result: Float32 = (1 / (1 + np.exp(np.clip(logit, -60, 60)))).astype(np.float32)
+        return result
+
+
+def text_mask(text: Float32, height: int, width: int) -> NDArray[np.uint8]:
+    """uint8 [height, width]: 255 where a page has text, else 0; above 0.5, bilinear between the centres of cells."""
+    from PIL import Image
+
+    scaled = Image.fromarray(text, "F").resize((width, height), Image.Resampling.BILINEAR)
+    return np.where(np.asarray(scaled) >= 0.5, 255, 0).astype(np.uint8)
+
+
+def _shape(frame: TokenFrame) -> tuple[int, int]:
+    return frame.grid_h, frame.grid_w

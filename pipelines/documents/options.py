@@ -1,0 +1,103 @@
+"""The config of a documents job, read and checked once into frozen values."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from gridscribe.errors import UsageError
+from gridscribe.ingest.pages.values import PageOptions
+from gridscribe.models.pruning import Pruner, pruner_from_json
+from gridscribe.pipelines.job_parts import EngineOptions, checked
+from gridscribe.quantise import KINDS, Kind
+
+TEXT = {"method": "text-prior"}
+MOST_CROPS = 4096
+
+
+@dataclass(frozen=True, slots=True)
+class PageTokenOptions:
+    """Which tokens of pages are computed, and which are stored."""
+
+    before: bool = True
+    """Whether the package's patch classifier keeps patches without text from being computed, where it has one."""
+    pruner: Mapping[str, Any] = field(default_factory=lambda: dict(TEXT))
+    """A method of `models.pruning` for what was computed, and its settings."""
+    kind: Kind = "int8"
+    """What a component is stored as; "int8" or "float16"."""
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.before, bool):
+            raise UsageError(f"tokens.before={self.before!r}: must be True or False")
+        if self.kind not in KINDS:
+            raise UsageError(f"tokens.kind={self.kind!r}: allowed are {', '.join(KINDS)}")
+        if not isinstance(self.pruner, Mapping):
+            raise UsageError(f"tokens.pruner={self.pruner!r}: must be a dict with a method, such as {TEXT}")
+        if self.made.placement != "after":
+            raise UsageError(f"tokens.pruner={dict(self.pruner)}: this method works before the encoder")
+
+    @property
+    def made(self) -> Pruner:
+        """The pruner itself."""
+        return pruner_from_json(dict(self.pruner) if "method" in self.pruner else {**TEXT, **self.pruner})
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain data with every setting, those that were left out too."""
+        return {"before": self.before, "pruner": self.made.to_json(), "kind": self.kind}
+
+
+@dataclass(frozen=True, slots=True)
+class PagesJob:
+    """A documents job as its config states it."""
+
+    model: str = "pages"
+    """A shipped model's name, a folder, or a URI of a document package."""
+    inputs: PageOptions = field(default_factory=PageOptions)
+    """How pages are read; `dpi` is part of the product."""
+    engine: EngineOptions = field(default_factory=EngineOptions)
+    tokens: PageTokenOptions = field(default_factory=PageTokenOptions)
+    masks: bool = True
+    """Whether a mask of its text is written for each page."""
+    max_crops: int = 64
+    """Most crops that a page is cut into; a page of more is made smaller."""
+    bundle_pages: int = 16
+    """Pages of an item. Does not change any object but the tables' division."""
+    time_limit: float = 1800.0
+    """Seconds one item may take."""
+    attempts: int = 3
+    """How often an item is tried when its worker dies."""
+
+    def __post_init__(self) -> None:
+        for name, most in (("max_crops", MOST_CROPS), ("bundle_pages", 10_000), ("attempts", 100)):
+            value = getattr(self, name)
+            if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= most:
+                raise UsageError(f"{name}={value!r}: must be a whole number from 1 to {most}")
+        if not isinstance(self.masks, bool):
+            raise UsageError(f"masks={self.masks!r}: must be True or False")
+        if not self.time_limit > 0:
+            raise UsageError(f"time_limit={self.time_limit}: must be more than 0 seconds")
+
+    def settings(self) -> dict[str, Any]:
+        """The part that decides what is written, for the product."""
+        return {
+            "inputs": self.inputs.settings(),
+            "tokens": self.tokens.to_json(),
+            "masks": self.masks,
+            "max_crops": self.max_crops,
+        }
+
+
+_PARTS: dict[str, type] = {"inputs": PageOptions, "engine": EngineOptions, "tokens": PageTokenOptions}
+
+
+def pages_job(values: Mapping[str, Any], where: str = "job config") -> PagesJob:
+    """A `PagesJob` from plain data; raises `UsageError` naming the key, the value and what is allowed."""
+    values = dict(values)
+    for name, cls in _PARTS.items():
+        if name in values:
+            if not isinstance(values[name], Mapping):
+                raise UsageError(f"{where}: {name}={values[name]!r}: must be a dict")
+            values[name] = checked(cls, values[name], f"{where}: {name}")
+    found: PagesJob = checked(PagesJob, values, where)
+    return found

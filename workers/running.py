@@ -1,0 +1,119 @@
+"""What runs of all kinds of jobs share: request, result, executor, and driving items with progress and failures told."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from gridscribe.errors import UsageError
+from gridscribe.manifest import write_failure
+from gridscribe.pipelines.work import JobSpec, Work
+from gridscribe.progress import Reporter
+from gridscribe.store import Store
+from gridscribe.workers.drive import Failure, Tally, drive
+from gridscribe.workers.executor import Executor
+
+EXECUTORS = ("ray", "local")
+MEGA = 1_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class RunRequest:
+    """A job as it is asked for."""
+
+    job: str
+    inputs: Sequence[str]
+    output: str
+    executor: str = "ray"
+    workers: int = 1
+    address: str | None = None
+    aoi: Path | None = None
+    retry_failed: bool = False
+    overrides: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class RunResult:
+    """What a run did and where the job stands."""
+
+    job: str
+    product: str
+    output: str
+    counts: dict[str, int]
+    """images, done, failed, skipped, left: inputs of the job."""
+    without_height: int
+    """How many of the done images have no height, which their model can do without; flag `no-height` of the images table."""
+    computed: int
+    """Images (or boxes of them) committed by this run."""
+    regions: int
+    """Images (or boxes of them) whose regions were committed by this run."""
+    windows: int
+    nothing_to_do: bool
+    stopped: bool
+    failures: tuple[dict[str, Any], ...]
+    seconds: dict[str, float]
+    """plan; start (workers and engines); work (first item submitted to last item committed); regions (the same of items of
+    regions); record (views, manifest, catalogue); total."""
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain data."""
+        return asdict(self)
+
+
+def check_executor(request: RunRequest) -> None:
+    """Raise UsageError for an executor that there is none of."""
+    if request.executor not in EXECUTORS:
+        raise UsageError(f"executor={request.executor!r}: allowed are {', '.join(EXECUTORS)}")
+
+
+def planning_progress(reporter: Reporter) -> Callable[[str, int], None]:
+    """Tells every two seconds how planning goes."""
+    started = said = time.monotonic()
+
+    def progress(place: str, files: int) -> None:
+        nonlocal said
+        if time.monotonic() - said > 2:
+            said = time.monotonic()
+            reporter.say(f"planning, {place}: {files:,}, {files / (said - started):,.0f}/s")
+
+    return progress
+
+
+def open_executor(request: RunRequest, spec: JobSpec, device: str) -> Executor:
+    """The executor that is asked for, with workers of `spec`; `device` is the engine's."""
+    if request.executor == "local":
+        from gridscribe.workers.local import LocalExecutor
+
+        return LocalExecutor(spec, request.workers)
+    from gridscribe.workers.ray import RayExecutor
+
+    return RayExecutor(spec, request.workers, request.address, num_gpus=1.0 if device == "cuda" else 0.0)
+
+
+def drive_items(
+    job: str,
+    attempts: int,
+    todo: Sequence[Work],
+    unit: str,
+    executor: Executor,
+    store: Store,
+    reporter: Reporter,
+    stop: threading.Event,
+    earlier: dict[str, list[dict[str, Any]]],
+) -> Tally:
+    """Drive items with progress shown in `unit` (a million pixels each); failures are stored, after those of `earlier` runs."""
+
+    def on_failure(failure: Failure) -> None:
+        attempt = len(earlier.get(failure.item, ())) + failure.attempt
+        write_failure(store, job, failure.item, attempt, failure.record)
+        reporter.say(f"failed: {failure.record['source']}: {failure.record['message']}")
+
+    def on_done(tally: Tally) -> None:
+        reporter.advance(-(-tally.pixels // MEGA), f"{tally.images:,} images, {len(tally.failures):,} failed")
+
+    reporter.start(-(-sum(item.pixels for item in todo) // MEGA), unit)  # begun ones count: small work is no 0 of 0
+    return drive(todo, executor, attempts=attempts, stop=stop, on_done=on_done, on_failure=on_failure)
