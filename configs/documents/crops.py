@@ -17,7 +17,7 @@ model = dict(
     architecture=architecture,
     mean=(0.9, 0.9, 0.9),
     std=(0.25, 0.25, 0.25),
-    weights=dict(distance=0.1, similarity=1.0, sigmoid=1.0),
+    weights=dict(distance=0.1, similarity=1.0, sigmoid=1.0, characters=1.0),
     buckets=16384,
 )
 train_dataloader = dict(

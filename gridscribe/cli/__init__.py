@@ -19,6 +19,7 @@ COMMANDS = {
     "status": "gridscribe.cli.status",
     "at": "gridscribe.cli.at",
     "match": "gridscribe.cli.match",
+    "page": "gridscribe.cli.page",
     "similar": "gridscribe.cli.similar",
     "segment": "gridscribe.cli.segment",
     "picture": "gridscribe.cli.picture",

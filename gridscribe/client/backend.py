@@ -10,6 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gridscribe.client.found import Heatmap, Label, Match, Region, TextMask
+from gridscribe.client.page import Page
+from gridscribe.client.page_search import PageMatch
 from gridscribe.client.phrases import Phrase
 from gridscribe.client.pixel import Mask, Pixel
 from gridscribe.client.searching import Search
@@ -104,6 +106,15 @@ class Backend(Protocol):
         select: Select,
     ) -> TextMask:
         """The pixels of an image, or of the part in a box of longitudes and latitudes, that a phrase means."""
+
+    def page(self, document: str, number: int, select: Select) -> Page:
+        """One page of a document, counted from 0."""
+
+    def match_pages(self, text: str, top_k: int, threshold: float | None, select: Select) -> Iterator[PageMatch]:
+        """The best places of the best pages for a phrase."""
+
+    def documents_alone(self, select: Select) -> bool:
+        """Whether a question that names no kind is about pages: the chosen product is of documents, or all are."""
 
     def refresh(self) -> None:
         """Look anew at what is there."""

@@ -12,6 +12,8 @@ from gridscribe.client.asked import bank_of, box_of, crs_of, lonlat_box, phrase_
 from gridscribe.client.backend import Backend, Like
 from gridscribe.client.found import Heatmap, Label, Match, Region, TextMask
 from gridscribe.client.objects import ObjectsBackend
+from gridscribe.client.page import Page
+from gridscribe.client.page_search import PageMatch
 from gridscribe.client.pixel import Mask, Pixel
 from gridscribe.client.places import parse_crs
 from gridscribe.client.prototypes import Prototypes
@@ -304,6 +306,29 @@ class Client:
         how = Segmenting(method, threshold, float(bias), memory)
         where = image, lonlat_box(bbox)
         return self._backend.segment(phrase_of(text, templates), *where, how, select_of(product, None))
+
+    def page(self, document: str, number: int, *, product: str | None = None) -> Page:
+        """A page, counted from 0, of a document that a documents job read: `client.page("invoice-7", 0).match("total amount")`.
+
+        `document` is an id, the beginning of one that no other has, or its source. `QueryError` names near ones where there is
+        none, and the pages that there are.
+        """
+        return self._backend.page(document, int(number), select_of(product, None))
+
+    def match_pages(
+        self, text: str, top_k: int = 20, threshold: float | None = None, *, product: str | None = None
+    ) -> Iterator[PageMatch]:
+        """The `top_k` pages on which `text` most surely stands, best first, each with its best place.
+
+        The score of a place is the mean over the phrase's tokens of the best cosine about it, and a page's that of its best place
+        (late interaction). The tokens of all pages are read once. The phrase's vectors come from the product's document package,
+        of which a small file is read. `QueryError`, from this call, where that is not the product's.
+        """
+        return self._backend.match_pages(text, top_k, threshold, select_of(product, None))
+
+    def asks_pages(self, *, product: str | None = None) -> bool:
+        """Whether there are pages alone under the output URI, or in the product."""
+        return self._backend.documents_alone(select_of(product, None))
 
     def refresh(self) -> None:
         """Look anew at which products and images there are."""

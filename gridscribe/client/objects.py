@@ -16,6 +16,9 @@ from gridscribe.client.height_order import height_order
 from gridscribe.client.index import ImageIndex, ProductInfo
 from gridscribe.client.load import load_index, load_product
 from gridscribe.client.mosaic import Mosaicker
+from gridscribe.client.page import Page
+from gridscribe.client.page_answers import PageAnswers
+from gridscribe.client.page_search import PageMatch
 from gridscribe.client.phrases import Phrase
 from gridscribe.client.pixel import Mask, Pixel
 from gridscribe.client.region_tables import region_rows
@@ -49,6 +52,7 @@ class ObjectsBackend:
         self.store = store
         self._tiles = TileReader(store, cache_bytes)
         self._searcher = Searcher(store, self._tiles, alignment)
+        self._documents = PageAnswers(store, alignment)
         self._lock = threading.Lock()
         self._products: dict[str, ProductInfo] | None = None
         self._indexes: dict[str, ImageIndex] = {}
@@ -57,6 +61,7 @@ class ObjectsBackend:
         """Forget which images there are; blocks stay, for what is committed never changes."""
         with self._lock:
             self._products, self._indexes = None, {}
+        self._documents.refresh()
 
     def at(
         self, x: float, y: float, crs: str, select: Select, *, embedding: bool = False, every: bool = True
@@ -160,6 +165,24 @@ class ObjectsBackend:
         """See `Backend`."""
         index = self.index(select.product)
         return self._searcher.segment(index, phrase, index.resolve(image), bbox, how)
+
+    def page(self, document: str, number: int, select: Select) -> Page:
+        """See `Backend`."""
+        return self._documents.page(document, number, select.product)
+
+    def match_pages(self, text: str, top_k: int, threshold: float | None, select: Select) -> Iterator[PageMatch]:
+        """See `Backend`."""
+        return self._documents.match(text, top_k, threshold, select.product)
+
+    def documents_alone(self, select: Select) -> bool:
+        """See `Backend`."""
+        documents = self._documents.products()
+        if select.product is not None:
+            return any(name.startswith(select.product) for name in documents)
+        with self._lock:
+            if self._products is None:
+                self._products = self._find_products()
+            return bool(documents) and not self._products
 
     def index(self, product: str | None = None) -> ImageIndex:
         """The images of a product; `QueryError` where it is not there, or none is named and there are several."""

@@ -7,18 +7,20 @@ from collections.abc import Mapping
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from mmengine.model import BaseModel
 from mmengine.registry import MODELS
 from torch import Tensor, nn
 
 from gridscribe.errors import UsageError
 from gridscribe.models.document.architecture import PageArchitecture
+from gridscribe.models.document.characters import CHARACTERS, IGNORED
 from gridscribe.models.document.losses import distance, mask_means, pairwise_sigmoid, similarity
 from gridscribe.models.document.network import PageEncoder
 from gridscribe.models.document.spelling import BACKGROUND
 from gridscribe.models.document.token_space import TokenSpace
 
-LOSSES = ("distance", "similarity", "sigmoid")
+LOSSES = ("distance", "similarity", "sigmoid", "characters")
 LARGEST_SCALE = math.log(100)
 
 
@@ -28,7 +30,9 @@ class PageAligner(BaseModel):
 
     What differs from the paper: tokens' vectors are trained too (there they are a language model's, and stand still), by the
     sigmoid loss alone, since distance and similarity would be least where all vectors are one; cells of paper without text are
-    drawn to a vector of their own, one cell at a time, so that every cell tells text from background.
+    drawn to a vector of their own, one cell at a time, so that every cell tells text from background. And while it is trained, a
+    linear map tells the character that each cell shows (`characters`): a token-mask pair says that some dozens of cells are one
+    of thousands of tokens, and a small encoder that begins from nothing learns from it slowly what letters look like.
     """
 
     def __init__(
@@ -39,7 +43,7 @@ class PageAligner(BaseModel):
         weights: Mapping[str, float],
         buckets: int = 16384,
     ) -> None:
-        """`mean` and `std` are of R, G, B in 0..1; `weights` of the losses `distance`, `similarity`, `sigmoid`."""
+        """`mean` and `std` are of R, G, B in 0..1; `weights` of the losses in `LOSSES`."""
         super().__init__()
         if set(weights) - set(LOSSES) or min(weights.values(), default=-1) < 0 or not weights.get("sigmoid"):
             raise UsageError(
@@ -48,6 +52,7 @@ class PageAligner(BaseModel):
         self.architecture = PageArchitecture.from_json(architecture)
         self.weights, self.mean, self.std = dict(weights), tuple(mean), tuple(std)
         self.encoder, self.space = PageEncoder(self.architecture), TokenSpace(self.architecture.embed_dim, buckets)
+        self.letters = nn.Linear(self.architecture.head_width, CHARACTERS) if weights.get("characters") else None
         self.logit_scale = nn.Parameter(torch.tensor(math.log(10.0)))
         self.logit_bias = nn.Parameter(torch.tensor(-5.0))
         for name, value in (("shift", mean), ("spread", std)):
@@ -61,20 +66,27 @@ class PageAligner(BaseModel):
         masks: Tensor,
         blank_page: Tensor,
         blank_cell: Tensor,
+        characters: Tensor,
         mode: str = "loss",
     ) -> dict[str, Tensor]:
         """Losses of a batch.
 
         Pages uint8 [B, 3, S, S]; tokens int64 [N], the page of each [N] and how much of each cell it covers, uint8 [N, H, W];
-        cells without text, by their page [M] and their row-major number there [M].
+        cells without text, by their page [M] and their row-major number there [M]; the character that each cell shows, int64
+        [B, H, W], 0 for paper, -100 where it is not said (`characters.py`).
         """
         if mode != "loss":
             raise UsageError(f"mode={mode!r}: a PageAligner is for training; package it to use it")
         with torch.no_grad():
             self.logit_scale.clamp_(0, LARGEST_SCALE)
-        features = self.encoder((pages.float() - self.get_buffer("shift")) / self.get_buffer("spread")).float()
+        grid, kept = self.encoder.grid((pages.float() - self.get_buffer("shift")) / self.get_buffer("spread"))
+        cells, _ = self.encoder.head.cells(grid, kept)
+        features = self.encoder.head.project(cells).float()
         with torch.autocast(pages.device.type, enabled=False):  # cosines are compared in float32
             losses = self._losses(features, tokens, page, masks, blank_page, blank_cell)
+            if self.letters is not None:
+                said = self.letters(cells.float()).flatten(0, 2)
+                losses["loss_characters"] = F.cross_entropy(said, characters.flatten(), ignore_index=IGNORED)
         return {
             name: value * float(self.weights.get(name.removeprefix("loss_"), 0.0)) for name, value in losses.items()
         }

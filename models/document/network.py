@@ -74,10 +74,15 @@ class FinerGrid(nn.Module):
 
     def forward(self, grid: Tensor, held: Tensor) -> Tensor:
         """`grid` [B, width, H, W] and `held` bool [B, H, W] -> [B, s H, s W, embed_dim], zero where nothing is held."""
+        cells, held = self.cells(grid, held)
+        return self.project(cells) * held[..., None]
+
+    def cells(self, grid: Tensor, held: Tensor) -> tuple[Tensor, Tensor]:
+        """The same before it is projected, [B, s H, s W, head_width], and which cells are held, [B, s H, s W]."""
         for stage in self.up:
             grid = stage(grid * held[:, None])
             held = held.repeat_interleave(2, dim=1).repeat_interleave(2, dim=2)
-        return self.project(grid.movedim(1, -1)) * held[..., None]
+        return grid.movedim(1, -1), held
 
 
 class PageEncoder(nn.Module):
@@ -118,6 +123,10 @@ class PageEncoder(nn.Module):
         `kept`, bool [B, H/p, W/p], says which patches exist: the others are never computed, and their cells are zero. Positions
         are those of the full grid. A page of which nothing is kept is all zero.
         """
+        return self.head(*self.grid(pixels, kept))
+
+    def grid(self, pixels: Tensor, kept: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """What the head takes: the blocks' answer [B, width, H/p, W/p], and which patches exist; arguments as `forward`'s."""
         patches = self.patches(pixels)
         b, (rows, cols) = len(pixels), (side // self.arch.patch for side in pixels.shape[2:])
         full = torch.cartesian_prod(
@@ -128,7 +137,7 @@ class PageEncoder(nn.Module):
             x = self.tokens(patches, full.expand(b, -1, -1))
         else:
             x = self._kept(patches, full, kept.reshape(b, -1))
-        return self.head(x.transpose(1, 2).reshape(b, -1, rows, cols), kept)
+        return x.transpose(1, 2).reshape(b, -1, rows, cols), kept
 
     def _kept(self, patches: Tensor, full: Tensor, kept: Tensor) -> Tensor:
         """[B, rows * cols, width]: the kept tokens computed alone, padded to the fullest page, and put back at their places."""

@@ -18,11 +18,14 @@ from torch.utils.data import Dataset
 from gridscribe.errors import InputError, UsageError
 from gridscribe.ingest.paperwork import PageTruth
 from gridscribe.ingest.paperwork.truth import UNITS, rasterise
+from gridscribe.models.document.characters import PAPER, plain, shown_characters
 
 FINE = 2
 """Points a side at which a cell is asked whether a token covers it."""
 MOST_CUT = 0.3
 """Share of a token's box beyond the crop's edge, above which it is text of no name there."""
+SINGLE = 0.15
+"""How often a token of one character is drawn, where a longer one is drawn once."""
 STRETCH = 1.12
 """How far the sides of a page's crops may be stretched apart, as `page_crops` does to whole pages."""
 
@@ -39,6 +42,8 @@ class PageCrop:
     """[n, cells, cells]: how many of the `FINE` ** 2 points of each cell a token covers; at least one of one cell."""
     blank: NDArray[np.int64]
     """[m]: row-major numbers of some cells that no text touches."""
+    characters: NDArray[np.int64]
+    """[cells, cells]: what each cell shows, as `models.document.characters` numbers it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,10 +84,11 @@ def crop_page(page: Image.Image, truth: PageTruth, plan: CropPlan, rng: np.rando
         top, left = rng.uniform(0, truth.height - tall), rng.uniform(0, truth.width - wide)
     top, left = float(np.clip(top, 0, truth.height - tall)), float(np.clip(left, 0, truth.width - wide))
     cut = page.resize((plan.side, plan.side), Image.Resampling.LANCZOS, box=(left, top, left + wide, top + tall))
-    tokens, masks, covered = _masks(truth, boxes, (left, top, wide, tall), plan, rng)
+    tokens, masks, covered, shown = _masks(truth, boxes, (left, top, wide, tall), plan, rng)
     free = np.flatnonzero(covered.ravel() == 0)
-    blank = rng.choice(free, min(plan.blanks, len(free)), replace=False)
-    return PageCrop(np.ascontiguousarray(np.asarray(cut).transpose(2, 0, 1)), tokens, masks, blank.astype(np.int64))
+    blank = rng.choice(free, min(plan.blanks, len(free)), replace=False).astype(np.int64)
+    shown.ravel()[blank] = PAPER
+    return PageCrop(np.ascontiguousarray(np.asarray(cut).transpose(2, 0, 1)), tokens, masks, blank, shown)
 
 
 def _masks(
@@ -91,8 +97,8 @@ def _masks(
     box: tuple[float, float, float, float],
     plan: CropPlan,
     rng: np.random.Generator,
-) -> tuple[NDArray[np.int64], NDArray[np.uint8], NDArray[np.uint8]]:
-    """(ids, masks and the points of each cell that any text covers) of the tokens in a box (left, top, width, height)."""
+) -> tuple[NDArray[np.int64], NDArray[np.uint8], NDArray[np.uint8], NDArray[np.int64]]:
+    """(ids, masks, points of each cell that any text covers, characters) of the tokens in a box (left, top, width, height)."""
     left, top, wide, tall = box
     x0, y0, x1, y1 = boxes.T
     inside = np.clip(np.minimum(x1, left + wide) - np.maximum(x0, left), 0, None)
@@ -104,7 +110,10 @@ def _masks(
     rings = {int(k): (truth.tokens[k].outline - np.array([left, top]) * UNITS) * factor for k in there}
     covered = _in_cells(rasterise(rings.values(), (fine, fine)), plan.cells)
     named = there[shares[there] >= 1 - MOST_CUT]
-    named = np.sort(rng.choice(named, min(plan.most, len(named)), replace=False))
+    shown = shown_characters({int(k): (truth.tokens[k].id, rings[int(k)] / (FINE * UNITS)) for k in named}, plan.cells)
+    if len(named) > plan.most:  # words before figures and marks, of which any page is full
+        rare = np.array([1.0 if len(plain(truth.tokens[k].id)) > 1 else SINGLE for k in named])
+        named = np.sort(rng.choice(named, plan.most, replace=False, p=rare / rare.sum()))
     tokens, masks = [], []
     for k in named.tolist():
         mask = _in_cells(rasterise([rings[k]], (fine, fine)), plan.cells)
@@ -112,7 +121,7 @@ def _masks(
             tokens.append(truth.tokens[k].id)
             masks.append(mask)
     shape = (len(masks), plan.cells, plan.cells)
-    return np.array(tokens, np.int64), np.array(masks, np.uint8).reshape(shape), covered
+    return np.array(tokens, np.int64), np.array(masks, np.uint8).reshape(shape), covered, shown
 
 
 def _in_cells(points: NDArray[np.bool_], cells: int) -> NDArray[np.uint8]:
@@ -174,4 +183,5 @@ def collate_pages(items: Sequence[Sequence[PageCrop]]) -> dict[str, Tensor]:
         "masks": torch.from_numpy(np.concatenate([crop.masks for crop in crops])),
         "blank_page": torch.from_numpy(np.repeat(number, blanks)),
         "blank_cell": torch.from_numpy(np.concatenate([crop.blank for crop in crops])),
+        "characters": torch.from_numpy(np.stack([crop.characters for crop in crops])),
     }

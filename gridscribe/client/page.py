@@ -1,0 +1,64 @@
+"""A page of a document, as the client answers about it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gridscribe.client.page_search import Box, PageMatch
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class PageToken:
+    """The token under a position of a page."""
+
+    state: str
+    """"kept", "merged" or "dropped": a token that pruning left out has no vector."""
+    index: int
+    """On the whole page's grid, row-major: never renumbered."""
+    row: int
+    col: int
+    box: Box
+    """x0, y0, x1, y1 of its cell in points."""
+    embedding: NDArray[np.float32] | None
+    """[D], float32; None where it was dropped."""
+    product: str
+    model: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Page:
+    """One committed page: `client.page("invoice", 0).match("total amount")`."""
+
+    document: str
+    page: int
+    """Counted from 0."""
+    source: str
+    width: float
+    """Points."""
+    height: float
+    dpi: float
+    """Of the raster that the job saw."""
+    grid_h: int
+    """Cells down and across."""
+    grid_w: int
+    kept: int
+    """Tokens that are stored; 0 on a blank page."""
+    flags: tuple[str, ...]
+    text_mask: str | None
+    """URI of the mask of its text."""
+    product: str
+    model: str
+    _at: Callable[[float, float], PageToken] = field(repr=False, compare=False)
+    _match: Callable[[str, int], list[PageMatch]] = field(repr=False, compare=False)
+
+    def at(self, x: float, y: float) -> PageToken:
+        """The token under a position in points from the upper left corner. `QueryError` outside the page."""
+        return self._at(float(x), float(y))
+
+    def match(self, text: str, top_k: int = 5) -> list[PageMatch]:
+        """The places of the page that most look as if `text` stood there, best first, none over another; none on a blank page."""
+        return self._match(text, top_k)
