@@ -54,7 +54,7 @@ def place_scores(similar: Float32, lengths: Sequence[int]) -> Float32:
 
 
 def smoothed(similar: Float32, length: int) -> Float32:
-    """The mean over a token's own extent: as many cells as it has characters, two high; a cell without a token counts as `NONE`."""
+    """The mean over a token's extent: a cell for each character, two high; one without a token counts as `NONE`."""
     from scipy.ndimage import uniform_filter
 
     found: Float32 = uniform_filter(similar, size=(2, max(1, length)), mode="constant", cval=float(NONE))
@@ -79,6 +79,9 @@ def best_places(similar: Float32, lengths: Sequence[int], most: int) -> list[Pla
         if score <= float(NONE):
             break
         box = _box(similar, lengths, row, col)
+        left[row, col] = NONE
+        if any(box[0] < one.row1 and one.row0 < box[2] and box[1] < one.col1 and one.col0 < box[3] for one in found):
+            continue
         found.append(Place(score, *box))
         row0, col0, row1, col1 = box
         left[max(0, row0 - down - 1) : row1 + down + 1, max(0, col0 - across - 1) : col1 + across + 1] = NONE
@@ -87,7 +90,7 @@ def best_places(similar: Float32, lengths: Sequence[int], most: int) -> list[Pla
 
 
 def _box(similar: Float32, lengths: Sequence[int], row: int, col: int) -> tuple[int, int, int, int]:
-    """Around the cells that the phrase's tokens take about a place: of each its best cell, and what is nearly as good beside it."""
+    """Around the cells that the phrase's tokens take about a place: of each the best, and what is nearly as good beside it."""
     from scipy.ndimage import label
 
     height, width = similar.shape[1:]
@@ -103,13 +106,8 @@ def _box(similar: Float32, lengths: Sequence[int], row: int, col: int) -> tuple[
         part = one[r0:r1, c0:c1]
         peak = float(part.max())
         groups, count = label(part >= peak * NEAR if peak > 0 else part >= peak)
-        cells = (
-            np.argwhere(groups == groups[np.unravel_index(int(part.argmax()), part.shape)])
-            if count
-            else np.zeros((1, 2))
-        )
-        boxes.append(
-            (r0 + cells[:, 0].min(), c0 + cells[:, 1].min(), r0 + cells[:, 0].max() + 1, c0 + cells[:, 1].max() + 1)
-        )
+        best = groups[np.unravel_index(int(part.argmax()), part.shape)]
+        cells = np.argwhere(groups == best) + np.array([r0, c0]) if count else np.array([[r0, c0]])
+        boxes.append((*cells.min(axis=0), *(cells.max(axis=0) + 1)))
     every = np.array(boxes, np.int64)
     return int(every[:, 0].min()), int(every[:, 1].min()), int(every[:, 2].max()), int(every[:, 3].max())

@@ -1,7 +1,7 @@
 """The document encoder from random weights, on small crops: a quarter of what it is asked for later, so that more are seen.
 
 TokenFD has 448 px tiles of patches of 14 px and 4 x finer cells at 1024 channels; here cells are 2 x finer (7 px, half a line of
-print at 110 dots per inch), and all is narrow enough to be trained on two cores.
+print at 150 dots per inch, about what TokenFD gives a page in twelve tiles), and all is narrow enough to be trained on two cores.
 """
 
 _base_ = ["./_base_/schedule.py"]
@@ -26,7 +26,7 @@ train_dataloader = dict(
     persistent_workers=True,
     sampler=dict(type="InfiniteSampler", shuffle=False),
     collate_fn=dict(type="collate_pages"),
-    dataset=dict(type="PageCrops", data_root="pages", side=side, cells=side // 7, dpi=110.0, each=6),
+    dataset=dict(type="PageCrops", data_root="pages", side=side, cells=side // 7, dpi=150.0, each=6, least_dpi=90.0),
 )
 package = dict(
     name="pages-crops",

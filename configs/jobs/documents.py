@@ -6,7 +6,7 @@ job = "documents"
 model = "pages"
 
 # Pages are rendered at `dpi` dots per inch, which must suit the model; other limits: max_pixels, page_seconds, max_pages.
-inputs = dict(dpi=110.0)
+inputs = dict(dpi=150.0)
 
 # Resolved once, when the job is planned: CUDA -> torch bfloat16, CPU -> OpenVINO.
 engine = dict(name="auto")

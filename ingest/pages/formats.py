@@ -95,7 +95,7 @@ def _pdf(path: str) -> Iterator[Any]:
         text = str(error)
         if "password" in text.lower() or "security" in text.lower():
             raise UnreadableError("encrypted: it opens with a password only; save it without") from error
-        raise UnreadableError(f"damaged, or no PDF: {text}") from error
+        raise UnreadableError(f"damaged, without pages, or no PDF: {text}") from error
     try:
         if document.get_formtype() == raw.FORMTYPE_XFA_FULL:
             raise RefusedError("a form that a program fills (XFA) and no pages: print it to PDF, and give that")
@@ -128,7 +128,13 @@ def _look_picture(path: str, options: PageOptions) -> Looked:
 
 
 def _shape(image: Image.Image) -> PageShape:
+    turn = _orientation(image)
     width, height = image.size
+    if image.format == "TIFF" and turn in TURNED:
+        width, height = (
+            height,
+            width,
+        )  # Pillow tells the size of an upright TIFF, and stated resolutions are of the stored one
     across, down = (float(value) for value in image.info.get("dpi", (0, 0)))
     low, high = DPI_STATED
     flags = []
@@ -136,12 +142,19 @@ def _shape(image: Image.Image) -> PageShape:
         across = down = max(width, height) * POINTS / A4_SIDE
         flags.append("dpi-assumed")
     wide, tall = width * POINTS / across, height * POINTS / down
-    turn = image.getexif().get(ORIENTATION, 1)
     if turn != 1:
         flags.append("rotated")
     if turn in TURNED:
         wide, tall = tall, wide
     return PageShape(wide, tall, tuple(sorted(flags)))
+
+
+def _orientation(image: Image.Image) -> int:
+    """EXIF's, 1 to 8; nothing is decoded for it, as Pillow would do to find what a PNG holds after its pixels."""
+    if image.format == "PNG" and "exif" not in image.info:
+        return 1
+    turn = image.getexif().get(ORIENTATION, 1)
+    return turn if isinstance(turn, int) and 1 <= turn <= 8 else 1
 
 
 def _render_picture(path: str, page: int, options: PageOptions) -> Pixels:

@@ -26,7 +26,7 @@ DPI_STATED = (30.0, 2400.0)
 class PageOptions:
     """How pages are read. A job's config states it once."""
 
-    dpi: float = 110.0
+    dpi: float = 150.0
     """Dots per inch that pages are rendered at; part of the product."""
     max_pixels: int = 64_000_000
     """Pixels of a page at `dpi`."""

@@ -26,6 +26,8 @@ MOST_CUT = 0.3
 """Share of a token's box beyond the crop's edge, above which it is text of no name there."""
 SINGLE = 0.15
 """How often a token of one character is drawn, where a longer one is drawn once."""
+TRIES = 20
+"""Pages that are looked at for one of the least resolution, before any will do."""
 STRETCH = 1.12
 """How far the sides of a page's crops may be stretched apart, as `page_crops` does to whole pages."""
 
@@ -134,11 +136,12 @@ class PageCrops(Dataset):
 
     def __init__(
         self, data_root: str, side: int, cells: int, dpi: float, seed: int = 0, *, count: int = 1 << 20, each: int = 4,
-        zoom: float = 1.25, most: int = 64, blanks: int = 24,
+        zoom: float = 1.25, most: int = 64, blanks: int = 24, least_dpi: float = 0.0,
     ) -> None:  # fmt: skip
-        """`count`: items of an epoch. Raises InputError for a folder without pages."""
+        """`count`: items of an epoch; pages of fewer than `least_dpi` dots per inch are passed over. Raises InputError for a
+        folder without pages."""
         self.plan = CropPlan(side, cells, dpi, zoom, most, blanks)
-        self.seed, self.count, self.each = seed, count, each
+        self.seed, self.count, self.each, self.least_dpi = seed, count, each, least_dpi
         self.found = sorted(Path(data_root).glob("*_tokens.json"))
         if not self.found:
             raise InputError(
@@ -150,8 +153,11 @@ class PageCrops(Dataset):
 
     def __getitem__(self, index: int) -> list[PageCrop]:
         rng = np.random.default_rng((self.seed, index))
-        path = self.found[int(rng.integers(len(self.found)))]
-        truth = PageTruth.load(path)
+        for _ in range(TRIES):
+            path = self.found[int(rng.integers(len(self.found)))]
+            truth = PageTruth.load(path)
+            if truth.dpi >= self.least_dpi:
+                break
         page = load_page(path.parent, truth)
         return [crop_page(page, truth, self.plan, rng) for _ in range(self.each)]
 
