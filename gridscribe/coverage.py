@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from typing import Any
 
 from gridscribe.commits import Commit
+from gridscribe.layout import page_image
 from gridscribe.values import Window
 
 
@@ -59,10 +61,15 @@ class RegionCoverage:
         return any(have.contains(box) for have in self._boxes.get(image, ()))
 
 
+def image_of(entry: Mapping[str, Any]) -> str:
+    """What an entry of a commit's images is called: an image's id, or a page's."""
+    return page_image(entry["image"], int(entry["page"])) if "page" in entry else str(entry["image"])
+
+
 def coverage_of(commits: Iterable[Commit]) -> Coverage:
     """Which pixels of which images the commits hold."""
     coverage = Coverage()
     for commit in commits:
         for image in commit.images:
-            coverage.add(image["image"], Window(*image["window"]))
+            coverage.add(image_of(image), Window(*image["window"]))
     return coverage

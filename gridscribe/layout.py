@@ -138,6 +138,11 @@ def page_key(product: str, name: str) -> str:
     return f"{product_prefix(product)}/pages/{name}"
 
 
+def page_image(document: str, page: int) -> str:
+    """`<document>_0007`: what a page of a document, counted from 0, is called where images are."""
+    return f"{document}_{page:04d}"
+
+
 def job_prefix(job: str) -> str:
     """`jobs/<job>`."""
     return f"{JOBS}/{check_id(job, 'job')}"

@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from gridscribe.commits import read_commits
-from gridscribe.coverage import RegionCoverage, coverage_of
+from gridscribe.coverage import RegionCoverage, coverage_of, image_of
 from gridscribe.errors import MissingObjectError
 from gridscribe.layout import commit_prefix, parse_commit_key
 from gridscribe.manifest import list_jobs, read_failures, read_manifest, read_plan
@@ -61,7 +61,7 @@ def _status(store: Store, job: str) -> JobStatus:
     commits = list(read_commits(store, product))
     stamps = []
     for commit in commits:
-        areas = [Window(*image["window"]).area for image in commit.images if image["image"] in boxes]
+        areas = [Window(*image["window"]).area for image in commit.images if image_of(image) in boxes]
         if areas and commit.item in times:
             stamps.append((times[commit.item], sum(areas)))
     coverage, regions = coverage_of(commits), RegionCoverage(commits) if details.get("regions") else None

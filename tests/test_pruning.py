@@ -17,6 +17,7 @@ from gridscribe.models.pruning.bipartite import BipartiteMerging
 from gridscribe.models.pruning.pixels import DropNodata, MergeDuplicates, PixelPrune
 from gridscribe.models.pruning.pooling import TokenPooling
 from gridscribe.models.pruning.simple import KeepAll, RandomTokens
+from gridscribe.models.pruning.text_prior import TextPrior
 from gridscribe.models.pruning.ward import WardPooling
 from gridscribe.tokens import TokenFrame, TokenGrid, join
 from gridscribe.values import Window
@@ -206,10 +207,11 @@ def test_no_two_methods_choose_the_same_tokens_throughout() -> None:
         PixelPrune(),
         RandomTokens(),
         RandomTokens(seed=1),
+        TextPrior(),
     ]
     assert {pruner.name for pruner in distinct} == set(METHODS)
     images = [make(TokenFrame(7, 9, PATCH), seed, distinct=9, weights=True) for seed in range(3)]
-    images += [make(TokenFrame(7, 9, PATCH), seed) for seed in range(3)]
+    images += [make(TokenFrame(7, 9, PATCH), seed, weights=True) for seed in range(3)]
     chosen = [[pruner.select(image).grid.index.tobytes() for image in images] for pruner in distinct]
     for (a, mine), (b, theirs) in combinations(zip(distinct, chosen, strict=True), 2):
         assert mine != theirs, f"{name_of(a)} and {name_of(b)} choose the same tokens of every image"

@@ -18,7 +18,7 @@ from gridscribe.models.weights import network_state
 TINY = PageArchitecture(patch=14, stem_width=16, width=32, layers=2, heads=2, doublings=1, head_width=12, embed_dim=16)
 
 
-def tiny_document(folder: Path, seed: int = 0, bias: float = -1.0) -> DocumentPackage:
+def tiny_document(folder: Path, seed: int = 0, bias: float = 2.0) -> DocumentPackage:
     """Crops of 112 px; with the usual bias some cells are text and others are not."""
     torch.manual_seed(seed)
     network, space = PageEncoder(TINY), TokenSpace(TINY.embed_dim, buckets=400)

@@ -178,6 +178,7 @@ def _details(plan: DocumentsPlan) -> dict[str, Any]:
         "inputs": list(plan.inputs),
         "options": plan.config.inputs.to_json(),
         "images": len(plan.pages),
+        "boxes": {page.image_id: page.window.to_list() for page in plan.pages},
         "pixels": sum(item.pixels for item in plan.items),
         "accounts": [one.to_json() for one in plan.accounts],
         "planned": datetime.now(UTC).isoformat(timespec="seconds"),

@@ -34,6 +34,10 @@ def picture(output: str, *, image: str | None = None, size: int = 768, product: 
     """
     store = open_store(output)
     product = product or only_product(store)
+    if read_product(store, product).get("job") == "documents":
+        raise QueryError(
+            f"product {product} is of documents: ask `gridscribe page OUTPUT DOCUMENT NUMBER PHRASE --picture FILE`"
+        )
     parts: dict[str, list[dict[str, Any]]] = {}
     for commit in read_commits(store, product):
         for entry in commit.images:

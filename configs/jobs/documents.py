@@ -11,8 +11,9 @@ inputs = dict(dpi=150.0)
 # Resolved once, when the job is planned: CUDA -> torch bfloat16, CPU -> OpenVINO.
 engine = dict(name="auto")
 
-# `before`: patches that the model's classifier takes for paper are never computed. `pruner`: what is stored of the others.
-tokens = dict(before=True, pruner=dict(method="text-prior", threshold=0.5), kind="int8")
+# `before`: patches that the model's classifier takes for paper are never computed. What is stored of the others: what is text,
+# `pruner=dict(method="text-prior", threshold=0.5)`, or any other method that works after the encoder.
+tokens = dict(before=True, kind="int8")
 
 # A mask of its text for each page.
 masks = True

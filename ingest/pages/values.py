@@ -11,6 +11,7 @@ from gridscribe.errors import UsageError
 from gridscribe.ingest.images import Account
 from gridscribe.ingest.limits import GIB, MIB, Limits
 from gridscribe.ingest.sources import Source
+from gridscribe.layout import page_image
 from gridscribe.values import Window
 
 Kind = Literal["pdf", "image"]
@@ -112,7 +113,7 @@ class PageImage:
     @property
     def image_id(self) -> str:
         """Of the page: what its objects are called."""
-        return f"{self.document}_{self.page:04d}"
+        return page_image(self.document, self.page)
 
     @property
     def name(self) -> str:
