@@ -44,7 +44,7 @@ def test_what_is_likely_enough_stays_and_nothing_else(
 def test_what_it_needs_is_said() -> None:
     assert pruner_from_json({"method": "text-prior", "threshold": 0.2}) == TextPrior(0.2)
     assert pruner_from_json(TextPrior(0.2).to_json()) == TextPrior(0.2)
-    with pytest.raises(UsageError, match="threshold is 1.5"):
+    with pytest.raises(UsageError, match=r"threshold is 1\.5"):
         TextPrior(1.5)
-    with pytest.raises(ValueError, match="none was given: it is for pages"):
+    with pytest.raises(ValueError, match="it is for pages"):
         TextPrior().select(Candidates(TokenFrame(1, 1, 7)))

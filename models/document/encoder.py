@@ -34,6 +34,10 @@ class CropEncoder(Protocol):
         """
         ...
 
+    def text_logits(self, blocks: NDArray[np.uint8]) -> Float32:
+        """The patch classifier's logits float32 [n] of blocks uint8 [n, 3, 2 p, 2 p]; ValueError where the package has none."""
+        ...
+
     def close(self) -> None:
         """Free the network; no call may be in progress."""
         ...

@@ -5,6 +5,7 @@ from __future__ import annotations
 import queue
 import warnings
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,7 @@ from gridscribe.models.engines.quiet_openvino import ov
 
 
 class OpenVINOCropEncoder:
-    """See `CropEncoder`. Two graphs: the blocks, of any number of tokens, and the head, of a whole crop.
+    """See `CropEncoder`. Graphs of the blocks, of any number of tokens, of the head, of a whole crop, and of the classifier.
 
     Crops run in streams of one thread, as windows do in `OpenVINOEngine`, so the answer for one is the same bits with any
     number of threads. The graphs are kept on disk; when they are there, torch is not imported.
@@ -35,6 +36,10 @@ class OpenVINOCropEncoder:
         blocks, head = (_graph(core, package, kind) for kind in ("blocks", "head"))
         self._blocks = requests(core, blocks, spec, threads, self.parallel)
         self._heads = requests(core, head, spec, threads, self.parallel)
+        self._classifiers: queue.SimpleQueue[Any] | None = None
+        if package.classifies:
+            exact = replace(spec, precision="float32")
+            self._classifiers = requests(core, _graph(core, package, "classifier"), exact, threads, self.parallel)
         self._closed = False
 
     def encode(self, crop: NDArray[np.uint8], kept: Bools | None = None) -> Float32:
@@ -55,6 +60,14 @@ class OpenVINOCropEncoder:
         dense[:, at] = tokens[0].T
         given = [dense.reshape(1, arch.width, grid, grid), held[None].astype(np.float32)]
         return self._run(self._heads, given)[0]
+
+    def text_logits(self, blocks: NDArray[np.uint8]) -> Float32:
+        """See `CropEncoder.text_logits`; in float32 whatever the product's precision, as the sign decides what is computed."""
+        if self._closed:
+            raise EngineError("this encoder is closed")
+        if self._classifiers is None:
+            raise ValueError(f"model {self._package.name} has no patch classifier")
+        return self._run(self._classifiers, [blocks.astype(np.float32) / np.float32(255)])
 
     def close(self) -> None:
         """See `CropEncoder.close`."""
@@ -78,7 +91,7 @@ def _graph(core: ov.Core, package: DocumentPackage, kind: str) -> Any:
     def convert(path: Path) -> None:
         import torch
 
-        from gridscribe.models.document.package import build_page_encoder
+        from gridscribe.models.document.package import build_classifier, build_page_encoder
 
         network, arch = build_page_encoder(package), package.architecture
         grid = package.crop // arch.patch
@@ -100,6 +113,7 @@ def _graph(core: ov.Core, package: DocumentPackage, kind: str) -> Any:
                 found: torch.Tensor = self.head(dense, held)
                 return found
 
+        block = 2 * arch.patch
         some = 37  # tokens of the example; any number may come
         examples: dict[str, tuple[Callable[[], torch.nn.Module], list[torch.Tensor], list[list[int]]]] = {
             "blocks": (
@@ -111,6 +125,11 @@ def _graph(core: ov.Core, package: DocumentPackage, kind: str) -> Any:
                 Head,
                 [torch.zeros(1, arch.width, grid, grid), torch.ones(1, grid, grid)],
                 [[1, arch.width, grid, grid], [1, grid, grid]],
+            ),
+            "classifier": (
+                lambda: build_classifier(package),
+                [torch.zeros(some, 3, block, block)],
+                [[-1, 3, block, block]],
             ),
         }
         made, example, shapes = examples[kind]

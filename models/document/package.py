@@ -36,14 +36,15 @@ from gridscribe.models.weights import State, fill, read_weights, write_weights
 
 if TYPE_CHECKING:
     from gridscribe.models.document.network import PageEncoder
+    from gridscribe.models.document.patch_classifier import PatchClassifier
 
 FORMAT = "gridscribe-document/1"
 TASK = "similarity-search"
-FILES = {"page": "page.safetensors", "tokens": "tokens.safetensors"}
+FILES = {"page": "page.safetensors", "tokens": "tokens.safetensors", "classifier": "classifier.safetensors"}
 LIMIT = 4 << 30
 GRAMS = "grams.weight"
-Part = Literal["page", "tokens"]
-BOTH: tuple[Part, ...] = ("page", "tokens")
+Part = Literal["page", "tokens", "classifier"]
+ALL: tuple[Part, ...] = ("page", "tokens", "classifier")
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +76,10 @@ class DocumentPackage:
     """The encoder's safetensors file; None where it was not asked for."""
     tokens: bytes | None = field(repr=False, compare=False)
     """The safetensors file of the n-grams' vectors; None where it was not asked for."""
+    classifier: bytes | None = field(default=None, repr=False, compare=False)
+    """The safetensors file of the patch classifier (`patch_classifier`); None where it was not asked for, or there is none."""
+    classifies: bool = False
+    """Whether the package has a patch classifier."""
 
     @property
     def window(self) -> int:
@@ -87,7 +92,7 @@ class DocumentPackage:
         return self.architecture.patch
 
 
-def load_document_model(uri: str | Path, *, parts: tuple[Part, ...] = BOTH) -> DocumentPackage:
+def load_document_model(uri: str | Path, *, parts: tuple[Part, ...] = ALL) -> DocumentPackage:
     """Read and check a package (a shipped one's name, a folder, an object-store URI), with these weights alone.
 
     Raises ModelError, saying which field, its value and what is allowed, where anything is missing, damaged, of another
@@ -97,8 +102,9 @@ def load_document_model(uri: str | Path, *, parts: tuple[Part, ...] = BOTH) -> D
     place = place_of(asked, FILES["page"])
     described = read_files(place, asked, {MODEL_FILE: JSON_LIMIT})[MODEL_FILE]
     document = decoded(described, asked, FORMAT, "a model that reads pages")
-    weights = read_files(place, asked, {FILES[part]: LIMIT for part in parts})
-    return _parse(document, {part: weights[FILES[part]] for part in parts}, asked)
+    there = [part for part in parts if part != "classifier" or _classifies(document)]
+    weights = read_files(place, asked, {FILES[part]: LIMIT for part in there})
+    return _parse(document, {part: weights[FILES[part]] for part in there}, asked)
 
 
 def assemble(
@@ -115,14 +121,17 @@ def assemble(
     scale: float,
     bias: float,
     source: Mapping[str, Any],
+    classifier: State | None = None,
     uri: str = "memory",
 ) -> tuple[DocumentPackage, bytes]:
-    """A package of these weights (`grams`: a vector for each bucket of the space of tokens) and its `model.json`, as `write`
-    puts them down and `load_document_model` reads them.
+    """A package of these weights (`grams`: a vector for each bucket of the space of tokens; `classifier`: a `PatchClassifier`'s)
+    and its `model.json`, as `write` puts them down and `load_document_model` reads them.
 
     Matrices and kernels are stored in float16, vectors in float32. Raises ModelError as `load_document_model` does.
     """
     weights: dict[Part, bytes] = {"page": write_weights(page), "tokens": write_weights({GRAMS: grams})}
+    if classifier is not None:
+        weights["classifier"] = write_weights(classifier)
     document = _describe(name, architecture, crop, tuple(mean), tuple(std))
     document["mlm:total_parameters"] = sum(int(array.size) for array in page.values()) + int(grams.size)
     document["gridscribe"] = {
@@ -143,7 +152,10 @@ def assemble(
 
 def write(folder: Path, package: DocumentPackage, described: bytes) -> None:
     """Put down what `assemble` gave, `model.json` last. Raises UsageError where `folder` holds a model already."""
-    write_files(folder, {FILES["page"]: package.page, FILES["tokens"]: package.tokens}, described)
+    files = {FILES["page"]: package.page, FILES["tokens"]: package.tokens}
+    if package.classifies:
+        files[FILES["classifier"]] = package.classifier
+    write_files(folder, files, described)
 
 
 def build_page_encoder(package: DocumentPackage) -> PageEncoder:
@@ -154,6 +166,17 @@ def build_page_encoder(package: DocumentPackage) -> PageEncoder:
         raise ValueError("the package was read without its encoder")
     network = PageEncoder(package.architecture)
     fill(network, read_weights(package.page, f"{package.uri}: {FILES['page']}"), package.uri)
+    return network.eval()
+
+
+def build_classifier(package: DocumentPackage) -> PatchClassifier:
+    """The patch classifier with the package's weights, in evaluation mode on the CPU. Raises ModelError where they do not fit."""
+    from gridscribe.models.document.patch_classifier import PatchClassifier
+
+    if package.classifier is None:
+        raise ValueError("the package has no patch classifier, or was read without it")
+    network = PatchClassifier(2 * package.patch)
+    fill(network, read_weights(package.classifier, f"{package.uri}: {FILES['classifier']}"), package.uri)
     return network.eval()
 
 
@@ -187,6 +210,11 @@ def _describe(
     }
 
 
+def _classifies(document: Mapping[str, Any]) -> bool:
+    own = document.get("gridscribe")
+    return isinstance(own, dict) and isinstance(own.get("weights"), dict) and "classifier" in own["weights"]
+
+
 def _parse(document: dict[str, Any], weights: Mapping[Part, bytes], uri: str) -> DocumentPackage:
     where = f"model {uri}"
     try:
@@ -208,6 +236,8 @@ def _parse(document: dict[str, Any], weights: Mapping[Part, bytes], uri: str) ->
             source=dict(own["source"]),
             page=weights.get("page"),
             tokens=weights.get("tokens"),
+            classifier=weights.get("classifier"),
+            classifies=_classifies(document),
         )
         for part, data in weights.items():
             check_bytes(own["weights"][part], data, f"{where}: {FILES[part]}")
@@ -220,6 +250,10 @@ def _parse(document: dict[str, Any], weights: Mapping[Part, bytes], uri: str) ->
     if package.crop < 1 or package.crop % package.architecture.patch:
         raise ModelError(
             f"{where}: crop is {package.crop}; it must be whole patches of {package.architecture.patch} px"
+        )
+    if package.classifies and package.crop // package.patch % 2:
+        raise ModelError(
+            f"{where}: crop is {package.crop}; its classifier judges squares of 2 x 2 patches, which must fit into it"
         )
     if not 36 <= package.dpi <= 1200:
         raise ModelError(f"{where}: dpi is {package.dpi:g}; it must lie in 36..1200")

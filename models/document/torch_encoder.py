@@ -9,7 +9,8 @@ from numpy.typing import NDArray
 from gridscribe.errors import EngineError
 from gridscribe.models.document.encoder import Bools, Float32, checked_crop
 from gridscribe.models.document.network import PageEncoder
-from gridscribe.models.document.package import DocumentPackage, build_page_encoder
+from gridscribe.models.document.package import DocumentPackage, build_classifier, build_page_encoder
+from gridscribe.models.document.patch_classifier import torch_logits
 from gridscribe.models.engines.base import EngineSpec
 from gridscribe.models.engines.torch_engine import prepare
 
@@ -22,6 +23,7 @@ class TorchCropEncoder:
         self._device = prepare(spec)
         self.spec, self.parallel, self._package = spec, 1, package
         self._network: PageEncoder | None = build_page_encoder(package).to(self._device)
+        self._classifier = build_classifier(package).to(self._device) if package.classifies else None
         self._shift, self._spread = (
             torch.tensor(values, device=self._device).reshape(1, 3, 1, 1) * 255
             for values in (package.mean, package.std)
@@ -40,8 +42,16 @@ class TorchCropEncoder:
         result: Float32 = found[0].float().cpu().numpy()
         return result
 
+    def text_logits(self, blocks: NDArray[np.uint8]) -> Float32:
+        """See `CropEncoder.text_logits`."""
+        if self._network is None:
+            raise EngineError("this encoder is closed")
+        if self._classifier is None:
+            raise ValueError(f"model {self._package.name} has no patch classifier")
+        return torch_logits(self._classifier, blocks, self._device)
+
     def close(self) -> None:
         """See `CropEncoder.close`."""
-        self._network = None
+        self._network = self._classifier = None
         if self.spec.device == "cuda":
             torch.cuda.empty_cache()

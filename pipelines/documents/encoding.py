@@ -9,9 +9,10 @@ from numpy.typing import NDArray
 
 from gridscribe.models.document.encoder import CropEncoder
 from gridscribe.models.document.package import DocumentPackage, gram_vectors
+from gridscribe.models.document.patch_classifier import blocks_of, dilated
 from gridscribe.models.document.spelling import BACKGROUND, token_vectors
 from gridscribe.models.pruning import Candidates, Pruner
-from gridscribe.pipelines.documents.cropping import cut_page, joined, page_crops
+from gridscribe.pipelines.documents.cropping import PageCrops, cut_page, joined, page_crops
 from gridscribe.pipelines.stages import Deadline
 from gridscribe.quantise import Kind, quantise
 from gridscribe.tokens import TokenFrame, TokenGrid
@@ -33,8 +34,18 @@ class PageTokens:
 class PageEmbedder:
     """Turns pages into tokens; may be used from several threads at once."""
 
-    def __init__(self, package: DocumentPackage, encoder: CropEncoder, pruner: Pruner, kind: Kind, most: int) -> None:
-        """`most`: crops of a page."""
+    def __init__(
+        self,
+        package: DocumentPackage,
+        encoder: CropEncoder,
+        pruner: Pruner,
+        kind: Kind,
+        most: int,
+        *,
+        before: bool = False,
+    ) -> None:
+        """`most`: crops of a page; `before`: whether the package's patch classifier says what is computed, where it has one."""
+        self._before = before and package.classifies
         self._package, self._encoder, self._pruner, self._kind, self._most = package, encoder, pruner, kind, most
         (self._paper,) = token_vectors(gram_vectors(package), [BACKGROUND])
         self._paper /= np.linalg.norm(self._paper)
@@ -43,21 +54,41 @@ class PageEmbedder:
         """The tokens of a page uint8 [H, W, 3]; `digest` is of its content, for methods that draw lots."""
         arch = self._package.architecture
         crops = page_crops(page.shape[0], page.shape[1], self._package.crop, self._most)
-        found = []
-        for crop in cut_page(page, crops):
+        cut = cut_page(page, crops)
+        kept = self.kept_patches(cut, crops)
+        cells = self._package.crop // arch.cell
+        found = np.zeros((len(cut), cells, cells, arch.embed_dim), np.float32)
+        for number, crop in enumerate(cut):
             deadline.check()
-            found.append(self._encoder.encode(crop))
-        features = joined(crops, np.stack(found))
+            if kept is None or kept[number].any():
+                found[number] = self._encoder.encode(crop, None if kept is None else kept[number])
         frame = crops.frame(arch.cell)
-        flat = np.ascontiguousarray(features.reshape(-1, arch.embed_dim), np.float32)
-        computed = np.ones(len(flat), np.bool_)
-        text = self.text_probability(flat)
+        flat = np.ascontiguousarray(joined(crops, found).reshape(-1, arch.embed_dim))
+        text, computed = self.text_probability(flat), np.ones(len(flat), np.bool_)
+        if kept is not None:
+            fine = kept.repeat(2**arch.doublings, axis=1).repeat(2**arch.doublings, axis=2)
+            computed = np.ascontiguousarray(joined(crops, fine).ravel())
+            text[~computed] = 0
         selection = self._pruner.select(
             Candidates(frame, vectors=flat, valid=computed, significance=text, digest=digest)
         )
         chosen = selection.grid
         vectors = flat[frame.local(chosen.index)] if chosen.vectors is None else chosen.dense()
-        return PageTokens(chosen.with_vectors(quantise(vectors, self._kind)), text.reshape(_shape(frame)), len(found))
+        return PageTokens(chosen.with_vectors(quantise(vectors, self._kind)), text.reshape(_shape(frame)), len(cut))
+
+    def kept_patches(self, cut: NDArray[np.uint8], crops: PageCrops) -> NDArray[np.bool_] | None:
+        """bool [crops, g, g]: the patches to compute; None for all, where nothing is pruned before the encoder.
+
+        Blocks of 2 x 2 patches are judged, as published, and those that touch a kept one are kept too, over the borders of crops.
+        """
+        if not self._before:
+            return None
+        patch, grid = self._package.patch, self._package.crop // self._package.patch
+        logits = self._encoder.text_logits(np.concatenate([blocks_of(crop, 2 * patch) for crop in cut]))
+        chosen = joined(crops, (logits > 0).reshape(len(cut), grid // 2, grid // 2))
+        kept = dilated(np.asarray(chosen, np.bool_)).repeat(2, axis=0).repeat(2, axis=1)
+        apart = kept.reshape(crops.rows, grid, crops.cols, grid).swapaxes(1, 2)
+        return np.ascontiguousarray(apart.reshape(len(cut), grid, grid))
 
     def text_probability(self, vectors: Float32) -> Float32:
         """The share of 1 that paper leaves: 1 - sigmoid(cosine with paper * scale + bias), float32 [n]."""

@@ -44,6 +44,8 @@ class PageCrop:
     """[n, cells, cells]: how many of the `FINE` ** 2 points of each cell a token covers; at least one of one cell."""
     blank: NDArray[np.int64]
     """[m]: row-major numbers of some cells that no text touches."""
+    covered: NDArray[np.uint8]
+    """[cells, cells]: how many of the `FINE` ** 2 points of each cell any text covers."""
     characters: NDArray[np.int64]
     """[cells, cells]: what each cell shows, as `models.document.characters` numbers it."""
 
@@ -90,7 +92,7 @@ def crop_page(page: Image.Image, truth: PageTruth, plan: CropPlan, rng: np.rando
     free = np.flatnonzero(covered.ravel() == 0)
     blank = rng.choice(free, min(plan.blanks, len(free)), replace=False).astype(np.int64)
     shown.ravel()[blank] = PAPER
-    return PageCrop(np.ascontiguousarray(np.asarray(cut).transpose(2, 0, 1)), tokens, masks, blank, shown)
+    return PageCrop(np.ascontiguousarray(np.asarray(cut).transpose(2, 0, 1)), tokens, masks, blank, covered, shown)
 
 
 def _masks(

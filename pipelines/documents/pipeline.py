@@ -66,7 +66,10 @@ class PagePipeline:
             )
         self.spec, self._package = spec, package
         self._encoder = open_page_encoder(spec.engine, package, cores=cores)
-        self._embedder = PageEmbedder(package, self._encoder, spec.tokens.made, spec.tokens.kind, spec.max_crops)
+        tokens = spec.tokens
+        self._embedder = PageEmbedder(
+            package, self._encoder, tokens.made, tokens.kind, spec.max_crops, before=tokens.before
+        )
         self._store = open_store(spec.output)
         self._readers: queue.SimpleQueue[PageReader] = queue.SimpleQueue()
         write_images(())  # pyarrow imports what it needs at its first table: at start, not in an item
