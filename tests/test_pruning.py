@@ -14,11 +14,17 @@ from hypothesis import strategies as st
 from gridscribe.errors import UsageError
 from gridscribe.models.pruning import METHODS, Candidates, Pruner, pruner_from_json
 from gridscribe.models.pruning.bipartite import BipartiteMerging
+from gridscribe.models.pruning.core import CoreTokens
+from gridscribe.models.pruning.flexible import FlexiblePooling
+from gridscribe.models.pruning.pagerank import PageRankTokens
 from gridscribe.models.pruning.pixels import DropNodata, MergeDuplicates, PixelPrune
 from gridscribe.models.pruning.pooling import TokenPooling
+from gridscribe.models.pruning.pyramid import PyramidBudgets
+from gridscribe.models.pruning.script import GraphDPP
 from gridscribe.models.pruning.simple import KeepAll, RandomTokens
 from gridscribe.models.pruning.text_prior import TextPrior
 from gridscribe.models.pruning.ward import WardPooling
+from gridscribe.models.pruning.zeroth_order import ZerothOrder
 from gridscribe.tokens import TokenFrame, TokenGrid, join
 from gridscribe.values import Window
 
@@ -208,6 +214,12 @@ def test_no_two_methods_choose_the_same_tokens_throughout() -> None:
         RandomTokens(),
         RandomTokens(seed=1),
         TextPrior(),
+        GraphDPP(),
+        PageRankTokens(),
+        ZerothOrder(),
+        CoreTokens(),
+        PyramidBudgets(),
+        FlexiblePooling(side=3),
     ]
     assert {pruner.name for pruner in distinct} == set(METHODS)
     images = [make(TokenFrame(7, 9, PATCH), seed, distinct=9, weights=True) for seed in range(3)]

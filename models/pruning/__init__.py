@@ -8,11 +8,17 @@ from typing import Any
 from gridscribe.errors import UsageError
 from gridscribe.models.pruning.base import Candidates, Placement, Pruner, TokenSelection
 from gridscribe.models.pruning.bipartite import BipartiteMerging
+from gridscribe.models.pruning.core import CoreTokens
+from gridscribe.models.pruning.flexible import FlexiblePooling
+from gridscribe.models.pruning.pagerank import PageRankTokens
 from gridscribe.models.pruning.pixels import DropNodata, MergeDuplicates, PixelPrune
 from gridscribe.models.pruning.pooling import TokenPooling
+from gridscribe.models.pruning.pyramid import PyramidBudgets
+from gridscribe.models.pruning.script import GraphDPP
 from gridscribe.models.pruning.simple import KeepAll, RandomTokens
 from gridscribe.models.pruning.text_prior import TextPrior
 from gridscribe.models.pruning.ward import WardPooling
+from gridscribe.models.pruning.zeroth_order import ZerothOrder
 
 __all__ = ["METHODS", "Candidates", "Placement", "Pruner", "TokenSelection", "pruner_from_json"]
 
@@ -28,6 +34,12 @@ METHODS: dict[str, Any] = {
         PixelPrune,
         RandomTokens,
         TextPrior,
+        GraphDPP,
+        PageRankTokens,
+        ZerothOrder,
+        CoreTokens,
+        PyramidBudgets,
+        FlexiblePooling,
     )
 }
 """Method name -> class; the fields of a class are its settings."""

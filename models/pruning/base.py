@@ -15,6 +15,8 @@ from numpy.typing import NDArray
 from gridscribe.errors import UsageError
 from gridscribe.tokens import TokenFrame, TokenGrid
 
+Fidelity = Literal["as published", "adapted", "ours"]
+"""How near a method is to its source."""
 Placement = Literal["before", "after"]
 """Before the encoder (dropped patches are never computed: saves time; kept rows equal a full run's in which the dropped keys
 are masked out), or after it (saves storage; kept rows of a selection equal the full run's exactly)."""
@@ -127,6 +129,11 @@ class Settings:
     """Base of the methods: frozen dataclasses whose fields are their settings."""
 
     name: ClassVar[str] = ""
+    source: ClassVar[str] = ""
+    """Whose method it is."""
+    fidelity: ClassVar[Fidelity] = "ours"
+    differs: ClassVar[str] = ""
+    """What differs from the source, in a few words; tables show it."""
 
     def to_json(self) -> dict[str, Any]:
         """`{"method": name, <setting>: <value>, ...}`."""

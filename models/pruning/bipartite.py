@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gridscribe.errors import UsageError
-from gridscribe.models.pruning.base import Candidates, Placement, Settings, TokenSelection, check_keep
+from gridscribe.models.pruning.base import Candidates, Fidelity, Placement, Settings, TokenSelection, check_keep
 from gridscribe.models.pruning.blocks import BLOCK, Groups, check_block, means, medoids, merge_by_block
 from gridscribe.quantise import normalised
 
@@ -30,6 +30,9 @@ class BipartiteMerging(Settings):
     """
 
     name: ClassVar[str] = "bipartite"
+    source: ClassVar[str] = "ToMe (ICLR 2023), repeated as in AIM (ICCV 2025)"
+    fidelity: ClassVar[Fidelity] = "adapted"
+    differs: ClassVar[str] = "after the encoder, not inside it; sources and sizes kept; blocks of the grid"
     keep: float = 0.25
     block: int = BLOCK
     step: int | None = None

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gridscribe.errors import UsageError
-from gridscribe.models.pruning.base import Candidates, Placement, Settings, TokenSelection, check_placement
+from gridscribe.models.pruning.base import Candidates, Fidelity, Placement, Settings, TokenSelection, check_placement
 from gridscribe.models.pruning.blocks import BLOCK, cells_by_block, check_block, grid_of
 from gridscribe.tokens import TokenGrid
 
@@ -76,6 +76,9 @@ class PixelPrune(Settings):
     """
 
     name: ClassVar[str] = "pixelprune"
+    source: ClassVar[str] = "PixelPrune (arXiv 2604.00886)"
+    fidelity: ClassVar[Fidelity] = "adapted"
+    differs: ClassVar[str] = "the prediction begins anew in every block of the grid"
     tau: float = 0.0
     block: int = BLOCK
     placement: Placement = "before"

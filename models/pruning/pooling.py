@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gridscribe.errors import UsageError
-from gridscribe.models.pruning.base import Candidates, Placement, Settings, TokenSelection, check_keep
+from gridscribe.models.pruning.base import Candidates, Fidelity, Placement, Settings, TokenSelection, check_keep
 from gridscribe.models.pruning.blocks import BLOCK, Floats, Groups, Ints, check_block, means, medoids, merge_by_block
 from gridscribe.quantise import normalised
 
@@ -33,6 +33,9 @@ class TokenPooling(Settings):
     """
 
     name: ClassVar[str] = "pooling"
+    source: ClassVar[str] = "Token Pooling (Marin et al., arXiv 2110.03860)"
+    fidelity: ClassVar[Fidelity] = "adapted"
+    differs: ClassVar[str] = "after the encoder, not after each attention; a fixed number of steps; blocks of the grid"
     keep: float = 0.25
     block: int = BLOCK
     centres: Centres = "medoids"

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from gridscribe.errors import UsageError
-from gridscribe.models.pruning.base import Candidates, Placement, Settings, TokenSelection
+from gridscribe.models.pruning.base import Candidates, Fidelity, Placement, Settings, TokenSelection
 from gridscribe.tokens import TokenGrid
 
 
@@ -20,6 +20,9 @@ class TextPrior(Settings):
     """
 
     name: ClassVar[str] = "text-prior"
+    source: ClassVar[str] = "TokenFD (ICCV 2025, arXiv 2503.02304)"
+    fidelity: ClassVar[Fidelity] = "adapted"
+    differs: ClassVar[str] = "the paper shows the map of a blank and prunes nothing with it"
     threshold: float = 0.5
 
     def __post_init__(self) -> None:

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gridscribe.errors import UsageError
-from gridscribe.models.pruning.base import Candidates, Placement, Settings, TokenSelection, check_keep
+from gridscribe.models.pruning.base import Candidates, Fidelity, Placement, Settings, TokenSelection, check_keep
 from gridscribe.models.pruning.blocks import BLOCK, Floats, Groups, Ints, check_block, means, medoids, merge_by_block
 from gridscribe.quantise import normalised
 
@@ -32,6 +32,9 @@ class WardPooling(Settings):
     """
 
     name: ClassVar[str] = "ward"
+    source: ClassVar[str] = "hierarchical token pooling (Clavie et al., arXiv 2409.14683)"
+    fidelity: ClassVar[Fidelity] = "adapted"
+    differs: ClassVar[str] = "true condensed Ward and a source map; blocks of the grid"
     keep: float = 0.25
     block: int = BLOCK
     metric: Metric = "euclidean"

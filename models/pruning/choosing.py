@@ -1,0 +1,51 @@
+"""Choosing real tokens in each block of the image's grid: what methods of selection have in common."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+import numpy as np
+
+from gridscribe.models.pruning.base import Candidates, TokenSelection, budget
+from gridscribe.models.pruning.blocks import Floats, Ints, cells_by_block
+from gridscribe.quantise import normalised
+from gridscribe.tokens import TokenGrid
+
+
+class Choose(Protocol):
+    """Chooses `count` of m >= 1 tokens, 1 <= count <= m; a method with a rule of its own for how many may choose others."""
+
+    def __call__(self, points: Floats, significance: Floats | None, count: int) -> Ints:
+        """`points` float64 [m, D], unit length or 0, in row-major order of tokens; `significance` float64 [m] or None.
+
+        Returns places among them, each once.
+        """
+
+
+def choose_by_block(candidates: Candidates, method: str, block: int, keep: float, choose: Choose) -> TokenSelection:
+    """The valid tokens that `choose` takes of each block, `budget(valid, keep)` of them where it heeds that."""
+    frame, vectors, usable = candidates.frame, candidates.need_vectors(method), candidates.usable
+    kept = np.zeros(frame.cells, np.bool_)
+    for cells in cells_by_block(frame, block):
+        members = cells[usable[cells]]  # row-major
+        if len(members):
+            weights = None if candidates.significance is None else candidates.significance[members].astype(np.float64)
+            kept[members[choose(normalised(vectors[members]), weights, budget(len(members), keep))]] = True
+    return TokenSelection(TokenGrid(frame, frame.indices()[kept]), "after")
+
+
+def best_first(scores: Floats) -> Ints:
+    """Places in order of falling score; of equal ones the lowest first."""
+    return np.argsort(-scores, kind="stable")
+
+
+def spread(values: Floats) -> Floats:
+    """Values from 0, the least, to 1, the greatest; all 1 where they are equal."""
+    low, high = float(values.min()), float(values.max())
+    return (values - low) / (high - low) if high > low else np.ones_like(values)
+
+
+def products(points: Floats) -> Floats:
+    """Cosines [m, m] of unit rows, float64 without BLAS: the same bits on every machine and for every number of threads."""
+    result: Floats = np.einsum("id,jd->ij", points, points, optimize=False)
+    return result

@@ -1,0 +1,311 @@
+"""Methods of selection after the encoder: what all promise, and the formula of each by the slow way."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from gridscribe.errors import UsageError
+from gridscribe.models.pruning import METHODS, Candidates, Pruner, pruner_from_json
+from gridscribe.models.pruning.core import CoreTokens, elbow, overlap
+from gridscribe.models.pruning.flexible import FlexiblePooling
+from gridscribe.models.pruning.pagerank import PageRankTokens, importance
+from gridscribe.models.pruning.pyramid import PyramidBudgets, shares
+from gridscribe.models.pruning.script import GraphDPP, graph_scores, greedy_map
+from gridscribe.models.pruning.zeroth_order import ZerothOrder, sensitivity
+from gridscribe.quantise import normalised
+from gridscribe.tokens import TokenFrame, join
+from gridscribe.values import Window
+
+BLOCK = 4
+FAMILY: list[Any] = [
+    GraphDPP(block=BLOCK),
+    GraphDPP(block=BLOCK, keep=0.6, edge=0.0),
+    PageRankTokens(block=BLOCK),
+    ZerothOrder(block=BLOCK),
+    CoreTokens(block=BLOCK),
+    PyramidBudgets(block=BLOCK, tile=2),
+    FlexiblePooling(block=BLOCK, side=2),
+]
+BUDGETED = [pruner for pruner in FAMILY if hasattr(pruner, "keep")]
+
+
+def name_of(pruner: Pruner) -> str:
+    return "-".join(str(value) for value in pruner.to_json().values())
+
+
+def make(rows: int, cols: int, seed: int, distinct: int, *, holes: bool) -> Candidates:
+    rng = np.random.default_rng(seed)
+    cells = rows * cols
+    vectors = rng.normal(size=(cells, 6)).astype(np.float32)
+    if distinct < cells:
+        vectors = vectors[rng.integers(0, distinct, cells)]
+    return Candidates(
+        TokenFrame(rows, cols, 2), vectors, None, rng.random(cells) < 0.7 if holes else None,
+        rng.random(cells).astype(np.float32), f"digest-{seed}",
+    )  # fmt: skip
+
+
+CANDIDATES = st.builds(
+    make, st.integers(1, 9), st.integers(1, 9), st.integers(0, 999), st.sampled_from([1, 3, 10**6]), holes=st.booleans()
+)
+
+
+@pytest.mark.parametrize("pruner", FAMILY, ids=name_of)
+@settings(max_examples=30, deadline=None)
+@given(candidates=CANDIDATES)
+def test_indices_are_kept_and_nothing_is_made_up(pruner: Any, candidates: Candidates) -> None:
+    grid = pruner.select(candidates).grid
+    frame = candidates.frame
+    assert grid.index.dtype == np.int32
+    assert (np.diff(grid.index) > 0).all()
+    assert candidates.usable[grid.index].all()
+    assert pruner.select(replace(candidates)).grid == grid
+    assert candidates.vectors is not None
+    if grid.parent is None:
+        tokens = pruner.select(candidates).tokens(candidates.vectors)
+        np.testing.assert_array_equal(
+            tokens.dense(), candidates.vectors[grid.index]
+        )  # kept rows are the encoder's, bit for bit
+    else:
+        np.testing.assert_array_equal(grid.parent >= 0, candidates.usable)
+    for window in frame.whole.split(BLOCK):
+        cells = frame.with_box(window).indices()
+        usable, kept = candidates.usable[cells].sum(), np.isin(cells, grid.index).sum()
+        assert (kept > 0) == (usable > 0)
+        if pruner in BUDGETED:
+            assert kept == (max(1, int(usable * pruner.keep + 1e-9)) if usable else 0)
+
+
+@pytest.mark.parametrize("pruner", FAMILY, ids=name_of)
+@settings(max_examples=15, deadline=None)
+@given(candidates=CANDIDATES)
+def test_nothing_depends_on_how_an_image_is_cut(pruner: Any, candidates: Candidates) -> None:
+    frame, whole = candidates.frame, pruner.select(candidates).grid
+    assert candidates.vectors is not None
+    assert candidates.significance is not None
+    parts = []
+    for box in frame.whole.split(BLOCK):
+        part = frame.with_box(box)
+        at = part.indices()
+        valid = None if candidates.valid is None else candidates.valid[at]
+        cut = Candidates(part, candidates.vectors[at], None, valid, candidates.significance[at], candidates.digest)
+        parts.append(pruner.select(cut).grid)
+    assert join(parts).index.tolist() == whole.index.tolist()
+    if frame.grid_w > BLOCK:
+        box = Window(0, 0, frame.grid_h, BLOCK - 1)
+        at = frame.with_box(box).indices()
+        with pytest.raises(ValueError, match="cut a block"):
+            pruner.select(
+                Candidates(frame.with_box(box), candidates.vectors[at], significance=candidates.significance[at])
+            )
+
+
+@pytest.mark.parametrize("method", METHODS.values(), ids=list(METHODS))
+def test_a_method_says_whose_it_is_and_what_differs(method: Any) -> None:
+    if method.fidelity == "ours":
+        assert method in [one for one in METHODS.values() if not one.source]
+    else:
+        assert method.fidelity in ("as published", "adapted")
+        assert method.source
+        assert method.differs
+    assert pruner_from_json(method().to_json()) == method()
+
+
+# --- Script
+
+
+@settings(max_examples=30, deadline=None)
+@given(m=st.integers(2, 7), count=st.integers(1, 4), seed=st.integers(0, 999))
+def test_each_step_of_the_dpp_makes_the_determinant_greatest(m: int, count: int, seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    points = rng.normal(size=(m, 8))
+    kernel = points @ points.T
+    chosen: list[int] = []
+    for _ in range(min(count, m)):
+        rest = [k for k in range(m) if k not in chosen]
+        chosen.append(max(rest, key=lambda k: np.linalg.det(kernel[np.ix_([*chosen, k], [*chosen, k])])))
+    assert greedy_map(kernel, min(count, m)).tolist() == chosen
+
+
+def test_equal_tokens_add_nothing_and_the_lowest_follow() -> None:
+    assert greedy_map(np.ones((5, 5)), 3).tolist() == [0, 1, 2]
+
+
+def test_graph_scores_by_hand() -> None:
+    similar = np.array([[1.0, 0.5, 0.3, 0.1], [0.5, 1.0, 0.1, 0.1], [0.3, 0.1, 1.0, 0.1], [0.1, 0.1, 0.1, 1.0]])
+    wanted = [2 * math.exp(0.4 - 0.2) * 2 / 4, math.exp(0.5 - 0.2) / 4, math.exp(0.3 - 0.2) / 4, 0.0]
+    np.testing.assert_allclose(graph_scores(similar.copy(), 0.2), wanted)
+
+
+@settings(max_examples=20, deadline=None)
+@given(seed=st.integers(0, 99))
+def test_script_takes_what_both_want_and_then_the_diverse(seed: int) -> None:
+    candidates = make(4, 4, seed, 10**6, holes=False)
+    points = normalised(candidates.vectors)  # type: ignore[arg-type]
+    r = candidates.significance.astype(np.float64)  # type: ignore[union-attr]
+    r = (r - r.min()) / (r.max() - r.min())
+    similar = points @ points.T
+    dpp = greedy_map(r[:, None] * similar * r, 4).tolist()
+    graph = sorted(range(16), key=lambda k: -graph_scores(similar.copy(), 0.2)[k])[:4]
+    wanted = [k for k in dpp if k in graph] + [k for k in dpp if k not in graph]
+    assert set(GraphDPP(block=BLOCK).select(candidates).grid.index.tolist()) == set(wanted[:4])
+
+
+# --- PageRank
+
+
+def test_importance_is_where_a_walk_stands() -> None:
+    rng = np.random.default_rng(0)
+    points = normalised(rng.normal(size=(9, 5)))
+    similar = points @ points.T
+    at = np.full(9, 1 / 9)
+    for _ in range(5):
+        after = np.zeros(9)
+        for i in range(9):
+            weights = np.exp(similar[i] / 0.1)
+            for j in range(9):
+                after[j] += at[i] * weights[j] / weights.sum()
+        at = after
+    found = importance(similar, 0.1, 5)
+    np.testing.assert_allclose(found, at, rtol=1e-9)
+    assert abs(found.sum() - 1) < 1e-12
+
+
+# --- ZOO-Prune
+
+
+def test_sensitivity_is_that_of_the_jacobian() -> None:
+    """Of a smooth map, over many directions: E|J u| by the exact Jacobian and the same directions' law."""
+    torch.manual_seed(0)
+    network = torch.nn.Sequential(torch.nn.LayerNorm(6), torch.nn.Linear(6, 8), torch.nn.GELU(), torch.nn.Linear(8, 5))
+
+    def mapping(x: np.ndarray) -> np.ndarray:
+        with torch.no_grad():
+            found: np.ndarray = network(torch.from_numpy(x)).numpy()
+        return found
+
+    inputs = np.random.default_rng(1).normal(size=(7, 6)).astype(np.float32)
+    found = sensitivity(mapping, inputs, "page", directions=4000)
+    rng = np.random.default_rng(5)
+    drawn = rng.normal(size=(4000, 6))
+    drawn /= np.linalg.norm(drawn, axis=1, keepdims=True)
+    for x, value in zip(inputs, found, strict=True):
+        jacobian = torch.autograd.functional.jacobian(network, torch.from_numpy(x)).numpy()
+        assert value == pytest.approx(np.linalg.norm(drawn @ jacobian.T, axis=1).mean(), rel=0.03)
+    np.testing.assert_array_equal(found, sensitivity(mapping, inputs, "page", directions=4000))
+
+
+@settings(max_examples=20, deadline=None)
+@given(seed=st.integers(0, 99))
+def test_zeroth_order_weighs_sensitivity_with_novelty(seed: int) -> None:
+    candidates = make(4, 4, seed, 10**6, holes=False)
+    s = candidates.significance.astype(np.float64)  # type: ignore[union-attr]
+    points = normalised(candidates.vectors)  # type: ignore[arg-type]
+    level = (s - s.min()) / (s.max() - s.min())
+    chosen = [int(s.argmax())]
+    while len(chosen) < 4:
+        rest = [k for k in range(16) if k not in chosen]
+        chosen.append(max(rest, key=lambda k: level[k] * (1 - max(points[k] @ points[j] for j in chosen))))
+    assert ZerothOrder(block=BLOCK).select(candidates).grid.index.tolist() == sorted(chosen)
+    with pytest.raises(ValueError, match="none were given"):
+        ZerothOrder(block=BLOCK).select(replace(candidates, significance=None))
+
+
+# --- CoreMatching
+
+
+@settings(max_examples=40, deadline=None)
+@given(values=st.lists(st.floats(0, 50), min_size=1, max_size=12))
+def test_the_elbow_is_farthest_from_the_chord(values: list[float]) -> None:
+    falling = np.array(sorted(values, reverse=True))
+    n = len(falling)
+    if n < 3:
+        assert elbow(falling) == 0
+        return
+    (x0, y0), (x1, y1) = (0, falling[0]), (n - 1, falling[-1])
+    away = [abs((y1 - y0) * k - (x1 - x0) * (falling[k] - y0)) / math.hypot(x1 - x0, y1 - y0) for k in range(n)]
+    assert away[elbow(falling)] >= max(away) - 1e-9 * (1 + max(away))
+
+
+def test_overlap_by_hand() -> None:
+    points = np.array([[0.9, 0.5, 0.1, -1.0], [0.8, -1.0, 0.7, 0.1], [0.9, 0.6, -0.2, 0.5], [-1.0, -1.0, -1.0, -1.0]])
+    # at or above the median of what is positive: {0, 1}, {0, 2}, {0, 1}, {}; the two most frequent: 0 and 1
+    assert overlap(points, 0.5, 0.5).tolist() == [2, 1, 2, 0]
+    frame = TokenFrame(2, 2, 2)
+    assert CoreTokens(block=4).select(Candidates(frame, points.astype(np.float32))).grid.index.tolist()
+
+
+# --- pyramid budgets
+
+
+@settings(max_examples=80, deadline=None)
+@given(data=st.data(), tiles=st.integers(1, 6))
+def test_shares_sum_up_and_stay_within_tiles(data: Any, tiles: int) -> None:
+    sizes = np.array(data.draw(st.lists(st.integers(0, 9), min_size=tiles, max_size=tiles)))
+    saliency = np.array(data.draw(st.lists(st.sampled_from([0.0, 0.1, 0.5, 3.0]), min_size=tiles, max_size=tiles)))
+    total = data.draw(st.integers(0, int(sizes.sum())))
+    found = shares(saliency, sizes, total)
+    assert found.sum() == total
+    assert (found <= sizes).all()
+    assert (found >= 0).all()
+    if total >= (sizes > 0).sum():
+        assert (found[sizes > 0] >= 1).all()
+
+
+def test_shares_follow_saliency() -> None:
+    assert shares(np.array([3.0, 1.0]), np.array([100, 100]), 42).tolist() == [31, 11]  # 1 each, then 40 as 3 to 1
+    assert shares(np.array([3.0, 1.0]), np.array([5, 100]), 42).tolist() == [5, 37]
+
+
+def test_pyramid_keeps_the_most_significant_of_each_tile() -> None:
+    candidates = make(4, 4, 3, 10**6, holes=False)
+    index = PyramidBudgets(block=4, tile=2, keep=0.25).select(candidates).grid.index.tolist()
+    assert candidates.significance is not None
+    weights = candidates.significance.reshape(4, 4)
+    for r, c in itertools.product((0, 2), (0, 2)):
+        tile = weights[r : r + 2, c : c + 2]
+        best = np.unravel_index(tile.argmax(), (2, 2))
+        assert (r + best[0]) * 4 + c + best[1] in index
+
+
+# --- flexible pooling
+
+
+@settings(max_examples=30, deadline=None)
+@given(rows=st.integers(1, 8), cols=st.integers(1, 8), seed=st.integers(0, 99))
+def test_rectangles_are_averaged(rows: int, cols: int, seed: int) -> None:
+    candidates = make(rows, cols, seed, 10**6, holes=False)
+    pruner = FlexiblePooling(block=8, side=3)
+    grid = pruner.select(candidates).grid
+    assert grid.parent is not None
+    unit = normalised(candidates.vectors).reshape(rows, cols, 6)  # type: ignore[arg-type]
+    starts = [[math.floor(i * size / min(3, size)) for i in range(min(3, size))] + [size] for size in (rows, cols)]
+    slots = grid.parent.reshape(rows, cols)
+    for r0, r1 in itertools.pairwise(starts[0]):
+        for c0, c1 in itertools.pairwise(starts[1]):
+            (slot,) = set(slots[r0:r1, c0:c1].ravel().tolist())
+            if (r1 - r0) * (c1 - c0) > 1:
+                np.testing.assert_allclose(grid.dense()[slot], unit[r0:r1, c0:c1].mean(axis=(0, 1)), atol=1e-6)
+    assert len(grid) == min(3, rows) * min(3, cols)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "told"),
+    [
+        ({"method": "script", "edge": 1.0}, "edge is 1.0"), ({"method": "pagerank", "steps": 0}, "steps 0"),
+        ({"method": "core", "beta": 0}, "beta 0"), ({"method": "pyramid", "tile": 99}, "tile is 99"),
+        ({"method": "flexible", "side": 0}, "side is 0"), ({"method": "zeroth-order", "keep": 0}, "keep is 0"),
+    ],
+)  # fmt: skip
+def test_settings_out_of_range_are_named(wrong: dict[str, Any], told: str) -> None:
+    with pytest.raises(UsageError, match=told.replace(".", r"\.")):
+        pruner_from_json(wrong)
