@@ -4,7 +4,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 RUN := $(BIN)/gridscribe
 
-.PHONY: help install demo test lint types unit soak bench train-demo train-align clean
+.PHONY: help install demo test lint types unit soak bench train-demo train-align train-documents clean
 
 help:
 	@echo "make demo        install, run the main job on generated scenes, query a pixel and a phrase, leave pictures in demo/"
@@ -13,6 +13,7 @@ help:
 	@echo "make bench       the benchmarks, each beside its peer or its limit"
 	@echo "make train-demo  train the shipped segmentor again"
 	@echo "make train-align train the shipped alignment model again"
+	@echo "make train-documents  train the shipped document model again"
 
 install: .venv/installed
 
@@ -33,7 +34,11 @@ demo: install
 	$(RUN) picture demo/out demo/picture.png
 	$(RUN) match demo/out "swimming pool" --top-k 10 --picture demo/pools.png --geojson demo/pools.geojson
 	$(BIN)/python tests/demo_matches.py demo/scenes demo/pools.geojson "swimming pool"
-	@echo "Look at demo/picture.png and demo/pools.png; the masks are in demo/out/products/*/masks/, the catalogue in demo/out/catalog/."
+	$(RUN) pages demo/pages --count 12 --seed 7
+	$(RUN) run documents --input demo/pages --output demo/documents
+	$(RUN) match demo/documents "total" --top-k 5 --picture demo/page.png --json > demo/page.json
+	$(BIN)/python tests/demo_page.py demo/pages demo/page.json "total"
+	@echo "Look at demo/picture.png, demo/pools.png and demo/page.png; the masks are in demo/out/products/*/masks/, the catalogue in demo/out/catalog/."
 
 test: lint types unit
 
@@ -65,6 +70,9 @@ train-demo: install
 
 train-align: install
 	$(BIN)/python -m gridscribe.pipelines.train_align
+
+train-documents: install
+	$(BIN)/python -m gridscribe.pipelines.train_documents
 
 clean:
 	rm -rf demo build work_dirs .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -92,14 +92,15 @@ def command(
     overrides: tuple[str, ...],
     as_json: bool,
 ) -> None:
-    """Run JOB (a config file, or a shipped one: raster) over inputs.
+    """Run JOB (a config file, or a shipped one: raster, documents) over inputs.
 
     \b
       gridscribe run raster --input tiles/ --output out
       gridscribe run raster --input s3://in/tiles.tar --output s3://out/run1 --workers 4
+      gridscribe run documents --input scans/ --output pages-out
 
     RGB and height are paired by name: x_rgb.tif with x_ndsm.tif (or chm, agl, height), or x_dsm.tif and x_dtm.tif. Without
-    height an image fails, unless the model can do without.
+    height an image fails, unless the model can do without. Documents are PDF, TIFF, PNG, JPEG and WebP.
     Stop it with Ctrl-C, or lose the machine: the same command goes on where it stopped, and when all is done says so.
     """
     from gridscribe.workers.run import RunRequest, dry_run_report, run_job

@@ -9,7 +9,7 @@ from typing import Any
 
 import click
 
-ALIGNMENT = "alignment/"
+ALIGNMENT, DOCUMENTS = "alignment/", "documents/"
 
 
 @click.command("train")
@@ -32,7 +32,7 @@ ALIGNMENT = "alignment/"
     "--pretrained",
     multiple=True,
     metavar="INTO=FILE",
-    help="First weights: rgb=FILE, height=FILE (MiT, ResNet, Swin), all=FILE (a segmentor); for alignment/...: all=PACKAGE.",
+    help="First weights: rgb=FILE, height=FILE (MiT, ResNet, Swin), all=FILE (a segmentor); alignment/, documents/: all=PACKAGE.",
 )
 @click.option("--steps", type=click.IntRange(min=2), help="Length of training.")
 @click.option("--seed", type=int, help="Everything drawn depends on it.")
@@ -74,6 +74,12 @@ def command(
       gridscribe train alignment/stage1 --kind mgrs --data MGRS-200k --work-dir first
       gridscribe train alignment/stage2 --kind mgrs --data MGRS-200k --work-dir second --pretrained all=first/package
 
+    A document model, of pages that `gridscribe pages` makes:
+
+    \b
+      gridscribe train documents/crops --data pages --work-dir first
+      gridscribe train documents/pages --data pages --work-dir second --pretrained all=first/package
+
     Stopped, it goes on from its last checkpoint when it is run again. WORK_DIR holds the package, curve.png, MMEngine's log and,
     with --held-out, held-out/: a table by class, confusion and calibration, predictions to look at.
     """
@@ -85,10 +91,10 @@ def command(
     from gridscribe.pipelines.initial_weights import parse_pretrained
 
     options: dict[str, Any] = {"kind": kind, "steps": steps, "seed": seed}
-    if config.startswith(ALIGNMENT):
+    if config.startswith((ALIGNMENT, DOCUMENTS)):
         refused = {"--held-out": held_out, "--held-out-split": held_out_split, "--encoder": encoder}
         options |= {"cfg_options": parse_overrides(overrides), "threads": threads or os.cpu_count()}
-        _train_alignment(config.removeprefix(ALIGNMENT), data, work_dir, refused, pretrained, options, as_json=as_json)
+        _train_other(config, data, work_dir, refused, pretrained, options, as_json=as_json)
         return
     from gridscribe.pipelines.training import train
 
@@ -102,7 +108,7 @@ def command(
     click.echo(json.dumps(found) if as_json else f"package {found['package']}: {json.dumps(found['metrics'])}")
 
 
-def _train_alignment(
+def _train_other(
     config: str,
     data: Path,
     work_dir: Path,
@@ -114,15 +120,26 @@ def _train_alignment(
 ) -> None:
     from gridscribe.cli.results import stdout_for_results
     from gridscribe.errors import UsageError
-    from gridscribe.pipelines.alignment.training import train_alignment
 
+    if config.startswith(DOCUMENTS):
+        refused["--kind"] = options.pop("kind")
     given = [name for name, value in refused.items() if value is not None]
     if given:
-        raise UsageError(f"{', '.join(given)}: not for {ALIGNMENT}{config}")
+        raise UsageError(f"{', '.join(given)}: not for {config}")
     if len(pretrained) > 1 or any(not one.startswith("all=") for one in pretrained):
-        raise UsageError(f"--pretrained {' '.join(pretrained)}: {ALIGNMENT}{config} takes one all=PACKAGE")
+        raise UsageError(f"--pretrained {' '.join(pretrained)}: {config} takes one all=PACKAGE")
+    first = pretrained[0].removeprefix("all=") if pretrained else None
+    package: Any
     with stdout_for_results():
-        first = pretrained[0].removeprefix("all=") if pretrained else None
-        package = train_alignment(config, work_dir, data=data, pretrained=first, **options)
+        if config.startswith(DOCUMENTS):
+            from gridscribe.pipelines.documents.training import train_documents
+
+            name = config.removeprefix(DOCUMENTS)
+            package = train_documents(name, work_dir, data=data, pretrained=first, **options)
+        else:
+            from gridscribe.pipelines.alignment.training import train_alignment
+
+            name = config.removeprefix(ALIGNMENT)
+            package = train_alignment(name, work_dir, data=data, pretrained=first, **options)
     found = {"package": package.uri, "digest": package.digest}
     click.echo(json.dumps(found) if as_json else f"package {package.uri}, digest {package.digest[:16]}")

@@ -24,10 +24,11 @@ def plain(token: int) -> str:
 
 
 def shown_characters(tokens: Mapping[int, tuple[int, NDArray[np.float64]]], cells: int) -> NDArray[np.int64]:
-    """int64 [cells, cells]: of each cell the number of the character at its centre, `IGNORED` where no token is.
+    """int64 [cells, cells]: the number of the character that each cell shows, `IGNORED` where no token is.
 
     `tokens`: by any key, a token's id and its outline in cells, [n, 2] (x, y): the upper edge from left to right, then the lower
-    one back. Its characters share the way from its left to its right by usual widths. Bytes that are no printable ASCII are
+    one back. A cell is a token's where its centre lies in the outline or within half a cell of it, as Pillow fills polygons. The
+    characters share the way from a token's left to its right by usual widths. Bytes that are no printable ASCII are
     `IGNORED`.
     """
     out = np.full((cells, cells), IGNORED, np.int64)
