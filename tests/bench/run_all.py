@@ -14,6 +14,7 @@ BENCHES = (
     "overlap.py",
     "missing_height.py",
     "dense_encoding.py",
+    "page_encoding.py",
     "token_store.py",
     "vector_search.py",
     "training_throughput.py",
