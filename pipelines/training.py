@@ -14,6 +14,7 @@ from mmengine.runner import Runner
 
 from gridscribe.errors import UsageError
 from gridscribe.models.package import ModelPackage, updated_package
+from gridscribe.models.package_files import MODEL_FILE
 from gridscribe.models.weights import read_checkpoint
 from gridscribe.pipelines.curve import draw_curve, read_curve
 from gridscribe.pipelines.datasets import LabelledImage, Legend, find_labelled
@@ -48,6 +49,20 @@ class CheckedRunner(Runner):
         self.model.load_state_dict(checkpoint["state_dict"], strict=strict)
         self._has_loaded = True
         return checkpoint
+
+
+def open_runner(config: Config, folder: Path, threads: int | None) -> CheckedRunner:
+    """The runner of a config, which goes on from the last checkpoint in its work folder if there is one.
+
+    Raises UsageError where `folder`, in which the package is to be written, holds one already.
+    """
+    if (folder / MODEL_FILE).exists():
+        raise UsageError(f"{folder} holds a {MODEL_FILE} already; choose another work_dir")
+    if threads is not None:
+        torch.set_num_threads(threads)
+    runner = CheckedRunner.from_cfg(config)
+    runner.logger.addFilter(ProgressFilter())
+    return runner
 
 
 class ProgressFilter(logging.Filter):
@@ -116,7 +131,6 @@ def train(
     unseen = None if held_out is None else held_out_images(config, held_out, held_out_split)
     if threads is not None:
         torch.set_num_threads(threads)
-    config.resume = True
     initial = InitialWeights(pretrained or {}, config, options.get("cfg_options"))
     digest = config_digest(config)
     runner = CheckedRunner.from_cfg(config)
@@ -194,6 +208,7 @@ def settle(
     if seed is not None:
         config.randomness.seed = seed
     config.work_dir = str(work_dir)
+    config.resume = True  # what was stopped goes on from its last checkpoint
 
 
 def _set_steps(config: Config, steps: int) -> None:

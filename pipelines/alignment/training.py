@@ -10,16 +10,14 @@ from typing import Any
 import torch
 from mmengine.config import Config
 
-from gridscribe.errors import UsageError
 from gridscribe.models.clip.aligner import Aligner
 from gridscribe.models.clip.package import AlignmentPackage, assemble, load_alignment, write
-from gridscribe.models.package_files import MODEL_FILE
 from gridscribe.models.weights import fill, network_state, read_weights
 from gridscribe.pipelines.curve import draw_curve, read_curve
 from gridscribe.pipelines.packaging import config_digest
 from gridscribe.pipelines.precision import attention_for, training_precision
 from gridscribe.pipelines.recipes import config_path
-from gridscribe.pipelines.training import CheckedRunner, ProgressFilter, settle
+from gridscribe.pipelines.training import open_runner, settle
 
 ROOM = "alignment"  # of the configs
 
@@ -63,16 +61,10 @@ def train_alignment(
     config that cannot be used or a package in `work_dir` already, InputError for data, ModelError for weights.
     """
     folder = work_dir / "package"
-    if (folder / MODEL_FILE).exists():
-        raise UsageError(f"{folder} holds a {MODEL_FILE} already; choose another work_dir")
     config = load_alignment_config(config_name, data=data, work_dir=work_dir, **options)
     first = None if pretrained is None else load_alignment(pretrained)
-    if threads is not None:
-        torch.set_num_threads(threads)
-    config.resume = True
     digest = config_digest(config)
-    runner = CheckedRunner.from_cfg(config)
-    runner.logger.addFilter(ProgressFilter())
+    runner = open_runner(config, folder, threads)
     aligner = runner.model
     assert isinstance(aligner, Aligner)
     if first is not None:

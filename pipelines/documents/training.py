@@ -10,7 +10,6 @@ from typing import Any
 import torch
 from mmengine.config import Config
 
-from gridscribe.errors import UsageError
 from gridscribe.models.document.aligner import PageAligner
 from gridscribe.models.document.package import (
     DocumentPackage,
@@ -19,13 +18,12 @@ from gridscribe.models.document.package import (
     load_document_model,
     write,
 )
-from gridscribe.models.package_files import MODEL_FILE
 from gridscribe.models.weights import fill, network_state, read_weights
 from gridscribe.pipelines.curve import draw_curve, read_curve
 from gridscribe.pipelines.packaging import config_digest
 from gridscribe.pipelines.precision import training_precision
 from gridscribe.pipelines.recipes import config_path
-from gridscribe.pipelines.training import CheckedRunner, ProgressFilter, settle
+from gridscribe.pipelines.training import open_runner, settle
 
 ROOM = "documents"  # of the configs
 
@@ -64,16 +62,10 @@ def train_documents(
     cannot be used or a package in `work_dir` already, InputError for data, ModelError for weights.
     """
     folder = work_dir / "package"
-    if (folder / MODEL_FILE).exists():
-        raise UsageError(f"{folder} holds a {MODEL_FILE} already; choose another work_dir")
     config = load_document_config(config_name, data=data, work_dir=work_dir, **options)
     first = None if pretrained is None else load_document_model(pretrained)
-    if threads is not None:
-        torch.set_num_threads(threads)
-    config.resume = True
     digest = config_digest(config)
-    runner = CheckedRunner.from_cfg(config)
-    runner.logger.addFilter(ProgressFilter())
+    runner = open_runner(config, folder, threads)
     aligner = runner.model
     assert isinstance(aligner, PageAligner)
     if first is not None:

@@ -3,8 +3,8 @@
     python tests/bench/page_encoding.py [--model pages] [--rounds 15] [--engine auto]
 
 The pruned run does all that a job does: the classifier on every square of 2 x 2 patches, its answer dilated, the kept patches
-through the blocks, the head on the whole grid. Which are kept is drawn here, squares at random, so that their share is what is written.
-Rounds alternate; medians of one stream. Bytes are those of a page's tokens as stored, beside a full grid in float16.
+through the blocks, the head on the whole grid. Which are kept is drawn here, squares at random, so that their share is what is
+written. Rounds alternate; medians of one stream. Bytes are those of a page's tokens as stored, beside a full grid in float16.
 """
 
 from __future__ import annotations
