@@ -35,8 +35,8 @@ from gridscribe.pipelines.documents.training import train_documents
 
 TRAIN, HELD_OUT = (1001, 1600), (2002, 96)
 """(seed, documents)."""
-STEPS = {"crops": 5600, "pages": 500}
-CLASSIFIER_STEPS = 800
+STEPS = {"crops": 5600, "pages": 160}
+CLASSIFIER_STEPS = 400
 SEED = 0
 
 

@@ -43,7 +43,7 @@ def blocks_with_truth(crops: PageCrops, index: int, side: int) -> tuple[NDArray[
 
 
 def train_classifier(
-    data: Path, plan: CropPlan, side: int, *, steps: int = 800, seed: int = 0, lr: float = 1e-3
+    data: Path, plan: CropPlan, side: int, *, steps: int = 400, seed: int = 0, lr: float = 1e-3
 ) -> PatchClassifier:
     """A classifier of blocks of `side` px, from random weights: AdamW with a cosine, binary cross-entropy.
 
