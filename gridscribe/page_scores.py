@@ -20,7 +20,7 @@ DOWN = 2
 """Cells above and below that belong to a place: a line of print is about as high."""
 WIDEST = 96
 """Cells to the side at most."""
-NEAR = 0.8
+NEAR = 0.5
 """Share of the best similarity from which on a neighbouring cell is of the same token."""
 
 
