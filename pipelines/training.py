@@ -51,6 +51,25 @@ class CheckedRunner(Runner):
         return checkpoint
 
 
+def load_recipe(
+    name: str | Path,
+    room: str,
+    *,
+    data: Path,
+    work_dir: Path,
+    steps: int | None = None,
+    seed: int | None = None,
+    cfg_options: Mapping[str, Any] | None = None,
+) -> Config:
+    """The config `name` (a file, or one of `configs/<room>/`) with data, folder, length and seed filled in; `cfg_options`
+    (dotted keys) are merged before."""
+    config = Config.fromfile(str(config_path(name, room)))
+    settle(config, work_dir, steps=steps, seed=seed, cfg_options=cfg_options)
+    views = config.train_dataloader.dataset
+    views.data_root, views.seed = str(data), config.randomness.seed
+    return config
+
+
 def open_runner(config: Config, folder: Path, threads: int | None) -> CheckedRunner:
     """The runner of a config, which goes on from the last checkpoint in its work folder if there is one.
 

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import json
 import threading
 import time
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from gridscribe.catalog import build_catalog
 from gridscribe.commits import Commit, read_commits
 from gridscribe.errors import UsageError
-from gridscribe.manifest import inputs_schema, read_failures, write_manifest, write_plan
+from gridscribe.manifest import read_failures, write_plan
 from gridscribe.models.document.encoder import open_page_encoder
 from gridscribe.models.document.package import load_document_model
 from gridscribe.pipelines.documents.cropping import page_crops
@@ -24,10 +23,16 @@ from gridscribe.products import write_product
 from gridscribe.progress import Reporter
 from gridscribe.store import Store, open_store
 from gridscribe.workers.drive import Tally
-from gridscribe.workers.running import MEGA, RunRequest, RunResult, drive_items, open_executor, planning_progress
-
-if TYPE_CHECKING:
-    import pyarrow as pa
+from gridscribe.workers.running import (
+    MEGA,
+    RunRequest,
+    RunResult,
+    drive_items,
+    items_table,
+    open_executor,
+    planning_progress,
+    write_account,
+)
 
 Accounts = list[dict[str, Any]]
 
@@ -45,7 +50,7 @@ def run_documents(request: RunRequest, config: PagesJob, reporter: Reporter, sto
     tally, start, work = Tally(), 0.0, 0.0
     if todo:
         write_product(store, plan.product_json)
-        write_plan(store, plan.job, _details(plan), _table(plan))
+        write_plan(store, plan.job, _details(plan), items_table(plan.items, [item.to_json() for item in plan.items]))
         executor = open_executor(request, plan.spec(request.output), plan.engine.device)
         try:
             executor.ready()
@@ -160,15 +165,12 @@ def _seconds_per_crop(plan: DocumentsPlan) -> float:
 
 def _record(plan: DocumentsPlan, store: Store, counts: dict[str, int], rows: Accounts) -> bool:
     """Write manifest and catalogue of a job whose inputs are all accounted for; returns whether anything changed."""
-    import pyarrow as pa
-
     if counts["left"] or not rows:
         return False
-    details = {"finished": datetime.now(UTC).isoformat(timespec="seconds"), "product": plan.product}
-    _, wrote = write_manifest(store, plan.job, pa.Table.from_pylist(rows, inputs_schema()), details)
+    wrote = write_account(store, plan.job, plan.product, rows)
     if wrote:
         build_catalog(store)
-    return bool(wrote)
+    return wrote
 
 
 def _details(plan: DocumentsPlan) -> dict[str, Any]:
@@ -183,16 +185,3 @@ def _details(plan: DocumentsPlan) -> dict[str, Any]:
         "accounts": [one.to_json() for one in plan.accounts],
         "planned": datetime.now(UTC).isoformat(timespec="seconds"),
     }
-
-
-def _table(plan: DocumentsPlan) -> pa.Table:
-    """A row per item; `parts` is JSON, a list of pages."""
-    import pyarrow as pa
-
-    return pa.table(
-        {
-            "item": [item.id for item in plan.items],
-            "pixels": pa.array([item.pixels for item in plan.items], pa.int64()),
-            "parts": [json.dumps(item.to_json(), separators=(",", ":")) for item in plan.items],
-        }
-    )

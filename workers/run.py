@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import json
 import threading
 import time
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
@@ -14,7 +13,7 @@ from gridscribe.catalog import build_catalog
 from gridscribe.commits import read_commits
 from gridscribe.coverage import coverage_of
 from gridscribe.errors import UsageError
-from gridscribe.manifest import inputs_schema, read_failures, write_manifest, write_plan
+from gridscribe.manifest import read_failures, write_plan
 from gridscribe.models.engines import SharedEngine
 from gridscribe.pipelines.aligning import checked_package
 from gridscribe.pipelines.aoi import read_aoi
@@ -36,13 +35,12 @@ from gridscribe.workers.running import (
     RunResult,
     check_executor,
     drive_items,
+    items_table,
     open_executor,
     planning_progress,
+    write_account,
 )
 from gridscribe.workers.standing import Standing
-
-if TYPE_CHECKING:
-    import pyarrow as pa
 
 __all__ = ["RunRequest", "RunResult", "dry_run_report", "plan_request", "run_job"]
 
@@ -93,7 +91,8 @@ def _run_raster(request: RunRequest, config: RasterJob, reporter: Reporter, stop
         write_product(store, plan.product_json)
         if plan.alignment is not None and plan.bank is not None:
             store_bank(store, plan.product, plan.bank, checked_package(plan.alignment, ("text",)))
-        write_plan(store, plan.job, _plan_details(plan), _plan_table(plan))
+        parts = [item.to_json(options=False) for item in plan.items]  # the plan states the input options once
+        write_plan(store, plan.job, _plan_details(plan), items_table(plan.items, parts))
         if plan.without_height:
             reporter.say(
                 f"{plan.without_height:,} of {len(plan.images):,} images have no height; the model does without"
@@ -142,15 +141,12 @@ def _run_raster(request: RunRequest, config: RasterJob, reporter: Reporter, stop
 
 def _record(standing: Standing, store: Store) -> bool:
     """Write views, manifest and catalogue of a job whose inputs are all accounted for; returns whether anything changed."""
-    import pyarrow as pa
-
     if standing.counts["left"] or not standing.rows:
         return False
     plan = standing.plan
     cut_up = standing.cut_up()
     changed = write_vrts(store, plan.product, cut_up, standing.commits, plan.segmentor.classes) if cut_up else 0
-    details = {"finished": datetime.now(UTC).isoformat(timespec="seconds"), "product": plan.product}
-    _, wrote = write_manifest(store, plan.job, pa.Table.from_pylist(standing.rows, inputs_schema()), details)
+    wrote = write_account(store, plan.job, plan.product, standing.rows)
     if changed or wrote:
         build_catalog(store)
     return bool(changed or wrote)
@@ -169,19 +165,6 @@ def _plan_details(plan: RasterPlan) -> dict[str, Any]:
         "accounts": [account.to_json() for account in plan.accounts],
         "planned": datetime.now(UTC).isoformat(timespec="seconds"),
     }
-
-
-def _plan_table(plan: RasterPlan) -> pa.Table:
-    """A row per item; `parts` is JSON, a list of `{"image", "box"}` without the input options, which the plan states once."""
-    import pyarrow as pa
-
-    return pa.table(
-        {
-            "item": [item.id for item in plan.items],
-            "pixels": pa.array([item.pixels for item in plan.items], pa.int64()),
-            "parts": [json.dumps(item.to_json(options=False), separators=(",", ":")) for item in plan.items],
-        }
-    )
 
 
 def dry_run_report(request: RunRequest, reporter: Reporter | None = None) -> dict[str, Any]:

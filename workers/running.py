@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
+import json
 import threading
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
+from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from gridscribe.errors import UsageError
-from gridscribe.manifest import write_failure
+from gridscribe.manifest import inputs_schema, write_failure, write_manifest
 from gridscribe.pipelines.work import JobSpec, Work
 from gridscribe.progress import Reporter
 from gridscribe.store import Store
 from gridscribe.workers.drive import Failure, Tally, drive
 from gridscribe.workers.executor import Executor
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 EXECUTORS = ("ray", "local")
 MEGA = 1_000_000
@@ -92,6 +97,27 @@ def open_executor(request: RunRequest, spec: JobSpec, device: str) -> Executor:
     from gridscribe.workers.ray import RayExecutor
 
     return RayExecutor(spec, request.workers, request.address, num_gpus=1.0 if device == "cuda" else 0.0)
+
+
+def write_account(store: Store, job: str, product: str, rows: list[dict[str, Any]]) -> bool:
+    """The manifest of a job whose inputs are all accounted for; returns whether it is new."""
+    import pyarrow as pa
+
+    details = {"finished": datetime.now(UTC).isoformat(timespec="seconds"), "product": product}
+    return bool(write_manifest(store, job, pa.Table.from_pylist(rows, inputs_schema()), details)[1])
+
+
+def items_table(items: Sequence[Work], parts: Sequence[Any]) -> pa.Table:
+    """A row per item; `parts` is plain data of each, stored as JSON."""
+    import pyarrow as pa
+
+    return pa.table(
+        {
+            "item": [item.id for item in items],
+            "pixels": pa.array([item.pixels for item in items], pa.int64()),
+            "parts": [json.dumps(one, separators=(",", ":")) for one in parts],
+        }
+    )
 
 
 def drive_items(

@@ -5,13 +5,15 @@ from __future__ import annotations
 import importlib
 import threading
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from gridscribe.client.documents import DocumentProduct
-from gridscribe.errors import ModelError, QueryError
+from gridscribe.client.packages import package_of
+from gridscribe.errors import QueryError
 
 Float32 = NDArray[np.float32]
 
@@ -58,19 +60,8 @@ class PageWords:
         from gridscribe.models.document.package import gram_vectors, load_document_model
 
         if product.digest not in self._grams:
-            place = self._package or product.uri
-            try:
-                package = load_document_model(place, parts=("tokens",))
-            except ModelError as error:
-                raise QueryError(
-                    f"the document package {product.label} of product {product.id} cannot be read from {place} ({error}): say "
-                    "where it is with Client(..., alignment=PLACE), or --alignment PLACE"
-                ) from error
-            if package.digest != product.digest:
-                raise QueryError(
-                    f"the document package at {place} has the digest {package.digest}, product {product.id} was made with "
-                    f"{product.digest} ({product.model}): vectors of different models are not compared"
-                )
+            load = partial(load_document_model, parts=("tokens",))
+            package = package_of(load, self._package or product.uri, product.id, product, "document")
             self._grams[product.digest] = gram_vectors(package)
         return self._grams[product.digest]
 

@@ -7,6 +7,7 @@ import threading
 from collections import OrderedDict
 from collections.abc import Iterator, MutableMapping
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -14,7 +15,8 @@ from numpy.typing import NDArray
 
 from gridscribe.client.alignment import HOW, Alignment
 from gridscribe.client.index import ProductInfo
-from gridscribe.errors import LayoutError, MissingObjectError, ModelError, QueryError
+from gridscribe.client.packages import package_of
+from gridscribe.errors import LayoutError, MissingObjectError, QueryError
 from gridscribe.layout import concepts_key
 from gridscribe.store import Store
 from gridscribe.tables import read_table
@@ -134,20 +136,8 @@ class Phrases:
         from gridscribe.models.clip.package import load_alignment
         from gridscribe.models.clip.text import TextEncoder
 
-        place = self._package or alignment.uri
-        try:
-            package = load_alignment(place, towers=("text",))
-        except ModelError as error:
-            raise QueryError(
-                f"the alignment package {alignment.label} of product {product.id} cannot be read from {place} ({error}): say "
-                "where it is with Client(..., alignment=PLACE), or --alignment PLACE"
-            ) from error
-        if package.digest != alignment.digest:
-            raise QueryError(
-                f"the alignment package at {place} has the digest {package.digest}, product {product.id} was embedded with "
-                f"{alignment.digest} ({alignment.name}): vectors of different models are not compared; say where that "
-                "package is with Client(..., alignment=PLACE), or --alignment PLACE"
-            )
+        load = partial(load_alignment, towers=("text",))
+        package = package_of(load, self._package or alignment.uri, product.id, alignment, "alignment")
         return TextEncoder(package, self._kept)
 
     def _bank(self, product: ProductInfo, alignment: Alignment) -> Bank | None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -17,31 +16,16 @@ from gridscribe.pipelines.curve import draw_curve, read_curve
 from gridscribe.pipelines.packaging import config_digest
 from gridscribe.pipelines.precision import attention_for, training_precision
 from gridscribe.pipelines.recipes import config_path
-from gridscribe.pipelines.training import open_runner, settle
+from gridscribe.pipelines.training import load_recipe, open_runner
 
 ROOM = "alignment"  # of the configs
 
 
-def load_alignment_config(
-    name: str | Path,
-    *,
-    data: Path,
-    work_dir: Path,
-    kind: str | None = None,
-    steps: int | None = None,
-    seed: int | None = None,
-    cfg_options: Mapping[str, Any] | None = None,
-) -> Config:
-    """The config `name` (a file, or one of `configs/alignment/`) with data, folder, length and seed filled in.
-
-    `kind` of data (`READERS`) is the config's own unless given; `cfg_options` (dotted keys) are merged before.
-    """
-    config = Config.fromfile(str(config_path(name, ROOM)))
-    settle(config, work_dir, steps=steps, seed=seed, cfg_options=cfg_options)
-    views = config.train_dataloader.dataset
-    views.data_root, views.seed = str(data), config.randomness.seed
+def load_alignment_config(name: str | Path, *, kind: str | None = None, **options: Any) -> Config:
+    """See `load_recipe`, whose `options` these are; `kind` of data (`READERS`) is the config's own unless given."""
+    config = load_recipe(name, ROOM, **options)
     if kind is not None:
-        views.kind = kind
+        config.train_dataloader.dataset.kind = kind
     return config
 
 

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import torch
-from mmengine.config import Config
 
 from gridscribe.models.document.aligner import PageAligner
 from gridscribe.models.document.package import (
@@ -23,27 +21,9 @@ from gridscribe.pipelines.curve import draw_curve, read_curve
 from gridscribe.pipelines.packaging import config_digest
 from gridscribe.pipelines.precision import training_precision
 from gridscribe.pipelines.recipes import config_path
-from gridscribe.pipelines.training import open_runner, settle
+from gridscribe.pipelines.training import load_recipe, open_runner
 
 ROOM = "documents"  # of the configs
-
-
-def load_document_config(
-    name: str | Path,
-    *,
-    data: Path,
-    work_dir: Path,
-    steps: int | None = None,
-    seed: int | None = None,
-    cfg_options: Mapping[str, Any] | None = None,
-) -> Config:
-    """The config `name` (a file, or one of `configs/documents/`) with data, folder, length and seed filled in; `cfg_options`
-    (dotted keys) are merged before."""
-    config = Config.fromfile(str(config_path(name, ROOM)))
-    settle(config, work_dir, steps=steps, seed=seed, cfg_options=cfg_options)
-    crops = config.train_dataloader.dataset
-    crops.data_root, crops.seed = str(data), config.randomness.seed
-    return config
 
 
 def train_documents(
@@ -55,14 +35,14 @@ def train_documents(
     threads: int | None = None,
     **options: Any,
 ) -> DocumentPackage:
-    """Train and package: returns the package written to `work_dir/package`. `options` are those of `load_document_config`.
+    """Train and package: returns the package written to `work_dir/package`. `options` are those of `load_recipe`.
 
     `pretrained` is a document package of the same sizes that training begins with. Goes on from the last checkpoint in
     `work_dir` if there is one; the course of the loss is drawn in `work_dir/curve.png`. Raises UsageError for a config that
     cannot be used or a package in `work_dir` already, InputError for data, ModelError for weights.
     """
     folder = work_dir / "package"
-    config = load_document_config(config_name, data=data, work_dir=work_dir, **options)
+    config = load_recipe(config_name, ROOM, data=data, work_dir=work_dir, **options)
     first = None if pretrained is None else load_document_model(pretrained)
     digest = config_digest(config)
     runner = open_runner(config, folder, threads)
