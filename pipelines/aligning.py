@@ -144,7 +144,7 @@ class Alignment:
             try:
                 with open_raster(part.image) as reader:
                     embedder = PartEmbedder(reader, part.box, part.image.gsd, self.spec.token_plan)
-                    done[part.image.image_id] = embedder.embed(self.encoder, deadline)
+                    done[part.image.image_id] = embedder.embed(self.encoder, deadline, part.image.image_id)
             except InputError as error:
                 deadline.check()
                 failed.append((part, error))

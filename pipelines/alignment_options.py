@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal, get_args
 
 from gridscribe.errors import UsageError
-from gridscribe.models.pruning import Pruner, pruner_from_json
+from gridscribe.models.pruning import Pruner, check_given, pruner_from_json
 from gridscribe.quantise import KINDS, Kind
 
 Look = Literal["crop", "inside", "tokens", "both"]
@@ -31,8 +31,10 @@ class TokenOptions:
             raise UsageError(f"tokens.pruner={self.pruner!r}: must be a dict with a method, such as {WARD}")
         if self.made.placement != "after":
             raise UsageError(
-                f"tokens.pruner={dict(self.pruner)}: tokens of rasters are reduced after the encoder, this method works before it"
+                f"tokens.pruner={dict(self.pruner)}: tokens of rasters are reduced after the encoder, this method works "
+                f"{self.made.placement} it"
             )
+        check_given(self.made, {"vectors", "digest"}, f"tokens.pruner={dict(self.pruner)}")
 
     @property
     def made(self) -> Pruner:

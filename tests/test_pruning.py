@@ -12,19 +12,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gridscribe.errors import UsageError
-from gridscribe.models.pruning import METHODS, Candidates, Pruner, pruner_from_json
+from gridscribe.models.pruning import Candidates, Pruner, pruner_from_json
 from gridscribe.models.pruning.bipartite import BipartiteMerging
-from gridscribe.models.pruning.core import CoreTokens
-from gridscribe.models.pruning.flexible import FlexiblePooling
-from gridscribe.models.pruning.pagerank import PageRankTokens
 from gridscribe.models.pruning.pixels import DropNodata, MergeDuplicates, PixelPrune
 from gridscribe.models.pruning.pooling import TokenPooling
-from gridscribe.models.pruning.pyramid import PyramidBudgets
-from gridscribe.models.pruning.script import GraphDPP
 from gridscribe.models.pruning.simple import KeepAll, RandomTokens
-from gridscribe.models.pruning.text_prior import TextPrior
 from gridscribe.models.pruning.ward import WardPooling
-from gridscribe.models.pruning.zeroth_order import ZerothOrder
 from gridscribe.tokens import TokenFrame, TokenGrid, join
 from gridscribe.values import Window
 
@@ -196,37 +189,6 @@ def test_an_image_without_data_and_one_of_a_single_token(pruner: Pruner) -> None
     assert len(pruner.select(empty).grid) == 0
     single = replace(make(TokenFrame(1, 1, PATCH), 0), pixels=np.full((PATCH, PATCH, 1), 7, np.uint8))
     assert pruner.select(single).grid.index.tolist() == [0]
-
-
-def test_no_two_methods_choose_the_same_tokens_throughout() -> None:
-    """A method that is another one under a second name would."""
-    distinct: list[Pruner] = [
-        KeepAll(),
-        WardPooling(),
-        WardPooling(metric="cosine"),
-        BipartiteMerging(),
-        BipartiteMerging(step=8),
-        TokenPooling(),
-        TokenPooling(centres="means"),
-        DropNodata(nodata=0),
-        MergeDuplicates(),
-        PixelPrune(),
-        RandomTokens(),
-        RandomTokens(seed=1),
-        TextPrior(),
-        GraphDPP(),
-        PageRankTokens(),
-        ZerothOrder(),
-        CoreTokens(),
-        PyramidBudgets(),
-        FlexiblePooling(side=3),
-    ]
-    assert {pruner.name for pruner in distinct} == set(METHODS)
-    images = [make(TokenFrame(7, 9, PATCH), seed, distinct=9, weights=True) for seed in range(3)]
-    images += [make(TokenFrame(7, 9, PATCH), seed, weights=True) for seed in range(3)]
-    chosen = [[pruner.select(image).grid.index.tobytes() for image in images] for pruner in distinct]
-    for (a, mine), (b, theirs) in combinations(zip(distinct, chosen, strict=True), 2):
-        assert mine != theirs, f"{name_of(a)} and {name_of(b)} choose the same tokens of every image"
 
 
 # --- Ward

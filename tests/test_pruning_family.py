@@ -16,10 +16,14 @@ from hypothesis import strategies as st
 from gridscribe.errors import UsageError
 from gridscribe.models.pruning import METHODS, Candidates, Pruner, pruner_from_json
 from gridscribe.models.pruning.core import CoreTokens, elbow, overlap
+from gridscribe.models.pruning.correlation import CorrelationGuided, density, outliers, sample
+from gridscribe.models.pruning.events import EventPatches, spikes
 from gridscribe.models.pruning.flexible import FlexiblePooling
 from gridscribe.models.pruning.pagerank import PageRankTokens, importance
 from gridscribe.models.pruning.pyramid import PyramidBudgets, shares
 from gridscribe.models.pruning.script import GraphDPP, graph_scores, greedy_map
+from gridscribe.models.pruning.skip import SkipTokens
+from gridscribe.models.pruning.transition import TransitionTokens
 from gridscribe.models.pruning.zeroth_order import ZerothOrder, sensitivity
 from gridscribe.quantise import normalised
 from gridscribe.tokens import TokenFrame, join
@@ -34,6 +38,8 @@ FAMILY: list[Any] = [
     CoreTokens(block=BLOCK),
     PyramidBudgets(block=BLOCK, tile=2),
     FlexiblePooling(block=BLOCK, side=2),
+    TransitionTokens(block=BLOCK),
+    CorrelationGuided(block=BLOCK, alpha=0.3, beta=0.1),
 ]
 BUDGETED = [pruner for pruner in FAMILY if hasattr(pruner, "keep")]
 
@@ -50,7 +56,8 @@ def make(rows: int, cols: int, seed: int, distinct: int, *, holes: bool) -> Cand
         vectors = vectors[rng.integers(0, distinct, cells)]
     return Candidates(
         TokenFrame(rows, cols, 2), vectors, None, rng.random(cells) < 0.7 if holes else None,
-        rng.random(cells).astype(np.float32), f"digest-{seed}",
+        rng.random(cells).astype(np.float32), f"digest-{seed}", vectors[:, ::-1].copy(),
+        rng.random(cells).astype(np.float32),
     )  # fmt: skip
 
 
@@ -92,12 +99,17 @@ def test_nothing_depends_on_how_an_image_is_cut(pruner: Any, candidates: Candida
     frame, whole = candidates.frame, pruner.select(candidates).grid
     assert candidates.vectors is not None
     assert candidates.significance is not None
+    assert candidates.keys is not None
+    assert candidates.shallow is not None
     parts = []
     for box in frame.whole.split(BLOCK):
         part = frame.with_box(box)
         at = part.indices()
         valid = None if candidates.valid is None else candidates.valid[at]
-        cut = Candidates(part, candidates.vectors[at], None, valid, candidates.significance[at], candidates.digest)
+        cut = Candidates(
+            part, candidates.vectors[at], None, valid, candidates.significance[at], candidates.digest, candidates.keys[at],
+            candidates.shallow[at],
+        )  # fmt: skip
         parts.append(pruner.select(cut).grid)
     assert join(parts).index.tolist() == whole.index.tolist()
     if frame.grid_w > BLOCK:
@@ -105,8 +117,11 @@ def test_nothing_depends_on_how_an_image_is_cut(pruner: Any, candidates: Candida
         at = frame.with_box(box).indices()
         with pytest.raises(ValueError, match="cut a block"):
             pruner.select(
-                Candidates(frame.with_box(box), candidates.vectors[at], significance=candidates.significance[at])
-            )
+                Candidates(
+                    frame.with_box(box), candidates.vectors[at], significance=candidates.significance[at],
+                    keys=candidates.keys[at], shallow=candidates.shallow[at], digest="page",
+                )
+            )  # fmt: skip
 
 
 @pytest.mark.parametrize("method", METHODS.values(), ids=list(METHODS))
@@ -216,7 +231,7 @@ def test_zeroth_order_weighs_sensitivity_with_novelty(seed: int) -> None:
         rest = [k for k in range(16) if k not in chosen]
         chosen.append(max(rest, key=lambda k: level[k] * (1 - max(points[k] @ points[j] for j in chosen))))
     assert ZerothOrder(block=BLOCK).select(candidates).grid.index.tolist() == sorted(chosen)
-    with pytest.raises(ValueError, match="none were given"):
+    with pytest.raises(ValueError, match="none was given"):
         ZerothOrder(block=BLOCK).select(replace(candidates, significance=None))
 
 
@@ -298,12 +313,150 @@ def test_rectangles_are_averaged(rows: int, cols: int, seed: int) -> None:
     assert len(grid) == min(3, rows) * min(3, cols)
 
 
+# --- TokenCorrCompressor
+
+
+@settings(max_examples=30, deadline=None)
+@given(
+    m=st.integers(1, 12),
+    seed=st.integers(0, 99),
+    alpha=st.sampled_from([-0.2, 0.1, 0.6]),
+    beta=st.sampled_from([0, 0.3]),
+)
+def test_density_is_the_share_that_few_resemble(m: int, seed: int, alpha: float, beta: float) -> None:
+    keys = normalised(np.random.default_rng(seed).normal(size=(m, 3)))
+    similar = keys @ keys.T
+    redundant = 0
+    for i in range(m):
+        alike = sum(1 for j in range(m) if j != i and similar[i, j] > alpha)
+        redundant += alike > beta * (m - 1)
+    assert density(similar, alpha, beta) == pytest.approx(1 - redundant / m)
+
+
+def test_outliers_are_above_the_upper_quartile() -> None:
+    assert outliers(np.array([1.0, 2, 3, 4, 5, 6, 7, 8, 100]), 1.5).tolist() == [False] * 8 + [True]
+    assert not outliers(np.ones(5), 1.5).any()
+
+
+def test_a_sample_follows_the_weights() -> None:
+    """Of many draws of one, each is drawn as often as its share of the weights; of weight 0, last of all."""
+    weights, often = np.array([1.0, 2.0, 5.0, 0.0]), np.zeros(4)
+    rng = np.random.default_rng(0)
+    for _ in range(4000):
+        drawn = rng.integers(0, 2**64, 4, dtype=np.uint64)
+        often[sample(weights, drawn, 1)[0]] += 1
+        assert sample(weights, drawn, 4)[3] == 3
+    np.testing.assert_allclose(often / 4000, weights / 8, atol=0.03)
+
+
+@settings(max_examples=20, deadline=None)
+@given(seed=st.integers(0, 99))
+def test_the_rest_is_summed_up_where_its_keys_are_nearest(seed: int) -> None:
+    candidates = make(4, 4, seed, 10**6, holes=False)
+    grid = CorrelationGuided(block=4, alpha=0.2, beta=0.2).select(candidates).grid
+    keys, vectors = normalised(candidates.keys), normalised(candidates.vectors)  # type: ignore[arg-type]
+    kept = grid.index.tolist()
+    assert grid.parent is not None
+    assert candidates.shallow is not None
+    groups: dict[int, list[int]] = {k: [k] for k in kept}
+    for token in set(range(16)) - set(kept):
+        nearest = max(kept, key=lambda k: keys[token] @ keys[k])
+        assert kept[grid.parent[token]] == nearest
+        groups[nearest].append(token)
+    for slot, k in enumerate(kept):
+        members = sorted(groups[k])
+        if len(members) > 1:
+            weights = candidates.shallow[members].astype(np.float64)
+            wanted = (vectors[members] * weights[:, None]).sum(axis=0) / weights.sum()
+            np.testing.assert_allclose(grid.dense()[slot], wanted, atol=1e-6)
+    with pytest.raises(ValueError, match="one was not given"):
+        CorrelationGuided(block=4).select(replace(candidates, keys=None))
+
+
+# --- SkipViT, Spiking Patches
+
+
+@settings(max_examples=20, deadline=None)
+@given(seed=st.integers(0, 99), keep=st.sampled_from([0.1, 0.5, 1.0]))
+def test_skip_names_those_that_go_through(seed: int, keep: float) -> None:
+    candidates = make(3, 5, seed, 10**6, holes=True)
+    assert candidates.significance is not None
+    chosen = SkipTokens(keep=keep).select(candidates)
+    usable = np.flatnonzero(candidates.usable)
+    best = sorted(usable, key=lambda k: -candidates.significance[k])[: max(1, round(keep * len(usable)))]  # type: ignore[index]
+    assert chosen.placement == "within"
+    assert chosen.grid.index.tolist() == sorted(best if len(usable) else [])
+
+
+def test_events_are_counted_pixel_by_pixel() -> None:
+    rng = np.random.default_rng(0)
+    frame = TokenFrame(3, 4, 4)
+    before = rng.uniform(0.2, 1, (12, 16, 3))
+    now = before.copy()
+    now[2:7, 5:11] *= 1.9
+    now[8, 0] = np.nan
+    candidates = Candidates(frame, pixels=now, earlier=before)
+    wanted = np.zeros(12, np.int64)
+    for row in range(12):
+        for col in range(16):
+            a, b = before[row, col].mean(), now[row, col].mean()
+            if not math.isnan(b):
+                wanted[(row // 4) * 4 + col // 4] += math.floor(abs(math.log(b / a)) / 0.2 + 1e-9)
+    np.testing.assert_array_equal(spikes(candidates, 1, 0.2), wanted)
+    np.testing.assert_array_equal(spikes(candidates, 7, 0.2), wanted // 7)
+    kept = EventPatches(sigma=7, contrast=0.2).select(candidates).grid.index
+    np.testing.assert_array_equal(kept, np.flatnonzero(wanted >= 7))
+    assert len(EventPatches().select(Candidates(frame, pixels=before, earlier=before)).grid) == 0  # nothing changed
+    dark = np.zeros((12, 16, 1), np.uint8)
+    assert len(EventPatches().select(Candidates(frame, pixels=dark, earlier=dark)).grid) == 0
+    with pytest.raises(ValueError, match="`earlier` was not given"):
+        EventPatches().select(Candidates(frame, pixels=now))
+    with pytest.raises(ValueError, match="the same bands"):
+        EventPatches().select(Candidates(frame, pixels=now, earlier=dark))
+
+
+def test_no_two_methods_choose_the_same_throughout() -> None:
+    """Each with the signal that it asks for, at one budget: a method that is another one under a second name would."""
+    named = {"keep": 0.4, "nodata": 0.0}
+    distinct: list[Any] = [
+        method(**{key: value for key, value in named.items() if key in method.__dataclass_fields__})
+        for method in METHODS.values()
+    ]
+    variants: tuple[dict[str, Any], ...] = (
+        {"method": "ward", "metric": "cosine"},
+        {"method": "bipartite", "step": 8},
+        {"method": "pooling", "centres": "means"},
+    )
+    distinct += [pruner_from_json({**one, "keep": 0.4}) for one in variants]
+    distinct.append(pruner_from_json({"method": "random", "keep": 0.4, "seed": 1}))
+    chosen = [[pruner.select(image_for(pruner, seed)).grid.index.tobytes() for seed in range(6)] for pruner in distinct]
+    for (a, mine), (b, theirs) in itertools.combinations(zip(distinct, chosen, strict=True), 2):
+        assert mine != theirs, f"{name_of(a)} and {name_of(b)} choose the same tokens of every image"
+
+
+def image_for(pruner: Any, seed: int) -> Candidates:
+    """A grid with all that any method asks for; `significance` is the signal that this one takes."""
+    rng = np.random.default_rng((seed, 7))
+    own = np.random.default_rng((seed, ["text", "attention", "transition", "sensitivity"].index(pruner.signal)))
+    pixels = rng.choice([0, 0, 90, 200], (16, 24, 1)).astype(np.uint8).repeat(8, axis=0).repeat(8, axis=1)
+    pixels[:32] += rng.integers(0, 2, (32, 192, 1), np.uint8)
+    cells = 16 * 24
+    keys = rng.normal(size=(3, 4))[rng.integers(0, 3, cells)] + rng.normal(0, 0.1, (cells, 4))
+    return Candidates(
+        TokenFrame(16, 24, 8), rng.normal(size=(cells, 8)).astype(np.float32), pixels, None,
+        own.random(cells).astype(np.float32), f"page-{seed}", keys.astype(np.float32), rng.random(cells).astype(np.float32),
+        np.roll(pixels, 40, axis=1),
+    )  # fmt: skip
+
+
 @pytest.mark.parametrize(
     ("wrong", "told"),
     [
         ({"method": "script", "edge": 1.0}, "edge is 1.0"), ({"method": "pagerank", "steps": 0}, "steps 0"),
         ({"method": "core", "beta": 0}, "beta 0"), ({"method": "pyramid", "tile": 99}, "tile is 99"),
-        ({"method": "flexible", "side": 0}, "side is 0"), ({"method": "zeroth-order", "keep": 0}, "keep is 0"),
+        ({"method": "flexible", "side": 0}, "side is 0"), ({"method": "correlation", "beta": 1}, "beta 1"),
+        ({"method": "skip", "first": 3, "last": 3}, "layers 3 to 3"), ({"method": "events", "sigma": 0}, "sigma is 0"),
+        ({"method": "transition", "keep": 2}, "keep is 2"), ({"method": "zeroth-order", "keep": 0}, "keep is 0"),
     ],
 )  # fmt: skip
 def test_settings_out_of_range_are_named(wrong: dict[str, Any], told: str) -> None:

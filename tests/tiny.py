@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from pathlib import Path
 
 import numpy as np
@@ -117,6 +118,15 @@ def write_pair(
         file.write(ndsm.astype(np.float32), 1)
 
 
+class FileBytes(bytes):
+    """A file's bytes that a failed comparison prints by length and digest, so that it shows which file differs."""
+
+    def __repr__(self) -> str:
+        return f"<{len(self)} bytes, {hashlib.sha256(self).hexdigest()[:12]}>"
+
+
 def tree_bytes(root: Path, below: str = "products") -> dict[str, bytes]:
     """Every file below `root/below`, by relative path."""
-    return {str(p.relative_to(root)): p.read_bytes() for p in sorted((root / below).rglob("*")) if p.is_file()}
+    return {
+        str(p.relative_to(root)): FileBytes(p.read_bytes()) for p in sorted((root / below).rglob("*")) if p.is_file()
+    }

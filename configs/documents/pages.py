@@ -1,4 +1,4 @@
-"""The second stage: crops as large as those that a job cuts pages into, so that all distances between patches are learnt."""
+"""The last stage: crops as large as those that a job cuts pages into, so that all distances between patches are learnt."""
 
 _base_ = ["./crops.py"]
 

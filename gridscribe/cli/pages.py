@@ -16,13 +16,27 @@ from gridscribe.progress import reporter
 @click.option("--seed", type=click.IntRange(min=0), required=True, help="The same seed gives the same bytes.")
 @click.option(
     "--fonts",
-    type=click.Choice(["shipped", "system"]),
+    type=click.Choice(["shipped", "standard", "system"]),
     default="shipped",
     show_default=True,
-    help="Those that come with the dependencies, or the machine's as well (its bytes are then this machine's own).",
+    help="Those of matplotlib and Pillow; also PDF's standard faces; also the machine's (bytes are then this machine's own).",
+)
+@click.option(
+    "--words",
+    type=click.Choice(["stems", "vocabulary"]),
+    default="stems",
+    show_default=True,
+    help="Running text of our few hundred words, or mostly of all the words that the tokenizer knows.",
 )
 @click.option("--workers", type=click.IntRange(min=1), default=1, show_default=True, help="Processes.")
-def command(folder: Path, count: int, seed: int, fonts: Literal["shipped", "system"], workers: int) -> None:
+def command(
+    folder: Path,
+    count: int,
+    seed: int,
+    fonts: Literal["shipped", "standard", "system"],
+    words: Literal["stems", "vocabulary"],
+    workers: int,
+) -> None:
     """Write COUNT generated documents into FOLDER: images of their pages, text masks, tokens.
 
     A document is <id>_p000.png or .jpg for each page, or one <id>.tif with a frame per page. Beside it, for each page:
@@ -36,7 +50,7 @@ def command(folder: Path, count: int, seed: int, fonts: Literal["shipped", "syst
     report = reporter()
     report.start(count, "documents")
     try:
-        write_pages(folder, count, seed, fonts, workers=workers, progress=lambda done, _: report.advance(done))
+        write_pages(folder, count, seed, fonts, words, workers=workers, progress=lambda done, _: report.advance(done))
     finally:
         report.finish()
     click.echo(f"wrote {count} documents to {folder}")

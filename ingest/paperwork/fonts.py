@@ -1,9 +1,10 @@
-"""The fonts that pages are set in: those that come with matplotlib and Pillow, or the machine's own where asked."""
+"""The fonts that pages are set in: those that come with matplotlib, Pillow and PDFium, or the machine's own where asked."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cache, lru_cache
+from io import BytesIO
 from pathlib import Path
 from typing import Literal
 
@@ -13,10 +14,11 @@ from gridscribe.errors import UsageError
 
 from .stems import SCRIPTS
 
-FontSource = Literal["shipped", "system"]
+FontSource = Literal["shipped", "standard", "system"]
 Font = ImageFont.FreeTypeFont
 _LATIN = "".join(map(chr, range(33, 127))) + "£€\u2013\u2014\u2019\u2022"
 _PILLOW = "pillow"  # in place of a path: the font inside Pillow
+_PDF = "pdf:"  # in place of a path, with a name: one of the standard fonts of PDF, as PDFium carries them
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,11 +44,12 @@ class Family:
 
 
 @cache
-def families(source: FontSource = "shipped") -> tuple[Family, ...]:
+def families(source: str = "shipped") -> tuple[Family, ...]:
     """The families of a source, in an order that depends on nothing else.
 
     "shipped": DejaVu Sans, Serif and Mono and STIX General of matplotlib, and Pillow's own font: the same everywhere.
-    "system": those, and every installed family with the whole of printable ASCII, by name.
+    "standard": those, and the faces that PDFium shows for Helvetica, Times and Courier: what most office paper is set in.
+    "system": all of them, and every installed family with the whole of printable ASCII, by name.
     """
     import matplotlib as mpl
 
@@ -65,9 +68,20 @@ def families(source: FontSource = "shipped") -> tuple[Family, ...]:
     )
     if source == "shipped":
         return shipped
-    if source != "system":
-        raise UsageError(f"--fonts is {source!r}: allowed are shipped and system")
-    return shipped + _installed({family.name for family in shipped})
+    if source not in ("standard", "system"):
+        raise UsageError(f"--fonts is {source!r}: allowed are shipped, standard and system")
+    standard = (
+        *shipped,
+        _pdf_family("Helvetica", "", "-Bold", "-Oblique", "-BoldOblique"),
+        _pdf_family("Times", "-Roman", "-Bold", "-Italic", "-BoldItalic"),
+        _pdf_family("Courier", "", "-Bold", "-Oblique", "-BoldOblique"),
+    )
+    return standard if source == "standard" else standard + _installed({family.name for family in standard})
+
+
+def _pdf_family(name: str, *cuts: str) -> Family:
+    regular, bold, italic, both = (f"{_PDF}{name}{cut}" for cut in cuts)
+    return Family(f"PDF {name}", regular, bold, italic, both, scripts=_scripts(regular))
 
 
 def _installed(known: set[str]) -> tuple[Family, ...]:
@@ -101,7 +115,7 @@ def _scripts(path: str) -> tuple[str, ...]:
 def _characters(path: str) -> frozenset[int]:
     from matplotlib.ft2font import FT2Font
 
-    return frozenset(FT2Font(path).get_charmap())
+    return frozenset(FT2Font(_file(path)).get_charmap())
 
 
 def _has(path: str, text: str) -> bool:
@@ -119,4 +133,30 @@ def font(path: str, pixels: float) -> Font:
         if not isinstance(made, ImageFont.FreeTypeFont):
             raise UsageError("Pillow was built without FreeType, which pages are set with: install a wheel of Pillow")
         return made
-    return ImageFont.truetype(path, pixels, layout_engine=ImageFont.Layout.BASIC)
+    return ImageFont.truetype(_file(path), pixels, layout_engine=ImageFont.Layout.BASIC)
+
+
+def _file(path: str) -> str | BytesIO:
+    return BytesIO(_pdf_font(path.removeprefix(_PDF))) if path.startswith(_PDF) else path
+
+
+@cache
+def _pdf_font(name: str) -> bytes:
+    """The file (CFF) of a standard font of PDF."""
+    import ctypes
+
+    import pypdfium2
+    import pypdfium2.raw as raw
+
+    document = pypdfium2.PdfDocument.new()
+    try:
+        loaded = raw.FPDFText_LoadStandardFont(document.raw, name.encode())
+        size = ctypes.c_size_t()
+        raw.FPDFFont_GetFontData(loaded, None, 0, ctypes.byref(size))
+        data = (ctypes.c_uint8 * size.value)()
+        if not raw.FPDFFont_GetFontData(loaded, data, size.value, ctypes.byref(size)) or not size.value:
+            raise UsageError(f"PDFium has no font {name!r}: install the pypdfium2 that constraints.txt names")
+        raw.FPDFFont_Close(loaded)
+    finally:
+        document.close()
+    return bytes(data)

@@ -21,7 +21,7 @@ from .papers import paper, table
 from .scan import Scan, scan
 from .sheet import Colour, Sheet
 from .truth import UNITS, Fact, PageTruth, Token, Word
-from .words import Wording
+from .words import WORD_SOURCES, Wording, WordSource
 
 KINDS: dict[str, Callable[[Sheet, Wording, Look], None]] = {
     "letter": letter,
@@ -66,15 +66,15 @@ class Document:
     pages: tuple[Page, ...]
 
 
-def generate_document(seed: int, index: int, fonts: FontSource = "shipped") -> Document:
+def generate_document(seed: int, index: int, fonts: FontSource = "shipped", words: WordSource = "stems") -> Document:
     """Document number `index` of a seed: the same arguments give the same pixels, whatever else is generated.
 
     Twelve documents in a row hold every kind of page (`KINDS`). About a tenth are in another script than English's, as far
-    as the fonts have it. Raises UsageError for a negative number or unknown `fonts`.
+    as the fonts have it. Raises UsageError for a negative number or unknown `fonts` or `words`.
     """
     if seed < 0 or index < 0:
         raise UsageError(f"seed and index must be at least 0, got {seed} and {index}")
-    families(fonts)
+    check_sources(fonts, words)
     deal = np.random.default_rng([seed, index // len(_DECK), _SALT])
     kind = _DECK[int(deal.permutation(len(_DECK))[index % len(_DECK)])]
     rng = np.random.default_rng([seed, index, _SALT])
@@ -91,13 +91,20 @@ def generate_document(seed: int, index: int, fonts: FontSource = "shipped") -> D
     pages = []
     for number, name in enumerate(kinds):
         page_rng = np.random.default_rng([seed, index, number, _SALT])
-        pages.append(_page(page_rng, name, size, dpi, look, script, number))
+        pages.append(_page(page_rng, name, size, dpi, look, script, words, number))
     return Document(identifier, kind, container, tuple(pages))
+
+
+def check_sources(fonts: str, words: str) -> None:
+    """Raises UsageError for sources that are not known."""
+    families(fonts)
+    if words not in WORD_SOURCES:
+        raise UsageError(f"--words is {words!r}: allowed are {' and '.join(WORD_SOURCES)}")
 
 
 def draw_sheet(
     rng: np.random.Generator, kind: str, size: tuple[float, float], dpi: float, look: Look, script: str | None, *,
-    silent: bool = False,
+    words: WordSource = "stems", silent: bool = False,
 ) -> Sheet:  # fmt: skip
     """A sheet of that kind before it is scanned; `size` in points. With `silent`, the same without the ink of its texts."""
     paper: Colour = (255, 255, 255)
@@ -105,7 +112,7 @@ def draw_sheet(
         tint = rng.integers(0, 60, 3)
         paper = 255 - int(tint[0]) // 2, 255 - int(tint[1]) // 2, 255 - int(tint[2])
     sheet = Sheet(*size, dpi, rng, paper, silent)
-    KINDS[kind](sheet, Wording(rng, script), look)
+    KINDS[kind](sheet, Wording(rng, script, words), look)
     if kind == "receipt":
         _tear_off(sheet)
     return sheet
@@ -138,13 +145,14 @@ def _tear_off(sheet: Sheet) -> None:
 
 
 def _page(
-    rng: np.random.Generator, kind: str, size: tuple[float, float], dpi: float, look: Look, script: str | None, number: int
+    rng: np.random.Generator, kind: str, size: tuple[float, float], dpi: float, look: Look, script: str | None, words: WordSource,
+    number: int,
 ) -> Page:  # fmt: skip
-    sheet = draw_sheet(rng, kind, size, dpi, look, script)
+    sheet = draw_sheet(rng, kind, size, dpi, look, script, words=words)
     behind = None
     if rng.random() < 0.14:
         other = "paper" if kind in ("paper", "receipt") else "letter"
-        behind = draw_sheet(rng, other, size, dpi, look, script).ink.crop((0, 0, *sheet.image.size))
+        behind = draw_sheet(rng, other, size, dpi, look, script, words=words).ink.crop((0, 0, *sheet.image.size))
     scanned = scan(sheet.image, behind, rng)
     return Page(scanned, page_truth(sheet, scanned.geometry, scanned.effects, kind, number))
 

@@ -75,6 +75,7 @@ GIVEN = _list(
     Nora Olga Omar Oscar Paula Pavel Petra Priya Quentin Rana Remy Rosa Rufus Sara Selma Simon Sofia Stefan Sven Tara
     Theo Tomas Uma Ursula Vera Viktor Wanda Willem Xenia Yara Yusuf Zara Zoltan"""
 )
+ENDINGS = _list("s ed ing er ly ness ment able")
 ONSETS = _list("b br c ch cl d dr f fl g gr h j k kl l m n p pr qu r s sh sk st t th tr v w y z")
 VOWELS = _list("a e i o u ai ea ee ie oa ou au ei")
 CODAS = _list("b ck d f g l ll m n nd ng nt p r rd rn rt s ss st t th x")

@@ -4,21 +4,31 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TypeVar
+from functools import cache
+from typing import Literal, TypeVar
 
 import numpy as np
+
+from gridscribe.byte_pairs import byte_pairs
 
 from . import stems
 
 T = TypeVar("T")
+WordSource = Literal["stems", "vocabulary"]
+WORD_SOURCES = "stems", "vocabulary"
 
 
 @dataclass
 class Wording:
-    """Draws wording from `rng`; `script` names an alphabet of `stems.SCRIPTS` for running text, None is English."""
+    """Draws wording from `rng`; `script` names an alphabet of `stems.SCRIPTS` for running text, None is English.
+
+    Of `source` "vocabulary", two words of running text in three are out of the tokenizer's own, so that a model meets most of
+    its whole-word tokens; "stems" are a few hundred of our own, which make sentences that read like some.
+    """
 
     rng: np.random.Generator
     script: str | None = None
+    source: WordSource = "stems"
 
     def pick(self, options: Sequence[T]) -> T:
         """One of the options."""
@@ -37,6 +47,8 @@ class Wording:
         if self.script is not None:
             letters = stems.SCRIPTS[self.script]
             return "".join(self.pick(letters) for _ in range(self.whole(2, 9)))
+        if self.source == "vocabulary" and self.chance(2 / 3):
+            return self.pick(vocabulary()) + (self.pick(stems.ENDINGS) if self.chance(0.15) else "")
         draw = self.rng.random()
         if draw < 0.30:
             return self.noun()
@@ -245,3 +257,10 @@ def money(cents: int, form: int = 0) -> str:
     if form == 1:
         return text.translate(str.maketrans(",.", ".,"))
     return text.replace(",", ("", "", " ", "")[form]) if form else text
+
+
+@cache
+def vocabulary() -> tuple[str, ...]:
+    """The whole words of three plain letters or more that the tokenizer has a token for, in the order of their ids."""
+    whole = (spelt.removesuffix("</w>") for spelt in byte_pairs().encoder if spelt.endswith("</w>"))
+    return tuple(word for word in whole if len(word) > 2 and word.isascii() and word.isalpha())

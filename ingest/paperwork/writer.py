@@ -15,8 +15,9 @@ from PIL import Image
 
 from gridscribe.errors import UsageError
 
-from .fonts import FontSource, families
-from .render import Document, Page, generate_document
+from .fonts import FontSource
+from .render import Document, Page, check_sources, generate_document
+from .words import WordSource
 
 SUFFIXES = "_text.png", "_tokens.json"
 
@@ -26,6 +27,7 @@ def write_pages(
     count: int,
     seed: int,
     fonts: FontSource = "shipped",
+    words: WordSource = "stems",
     *,
     workers: int = 1,
     progress: Callable[[int, int], None] | None = None,
@@ -34,14 +36,14 @@ def write_pages(
 
     The same arguments write the same bytes, however many `workers` (processes) share the work, and document k is the same
     for every count. `progress` is called with (documents done, count) after each. Returns the files written, in order.
-    Raises UsageError unless count >= 1, workers >= 1 and `fonts` is known.
+    Raises UsageError unless count >= 1, workers >= 1 and `fonts` and `words` are known.
     """
     if count < 1 or workers < 1:
         raise UsageError(f"--count and --workers must be at least 1, got {count} and {workers}")
-    families(fonts)
+    check_sources(fonts, words)
     folder.mkdir(parents=True, exist_ok=True)
     written: list[Path] = []
-    for done, paths in enumerate(_each(partial(_write, folder, seed, fonts), count, workers), 1):
+    for done, paths in enumerate(_each(partial(_write, folder, seed, fonts, words), count, workers), 1):
         written += paths
         if progress is not None:
             progress(done, count)
@@ -56,9 +58,9 @@ def _each(task: Callable[[int], list[Path]], count: int, workers: int) -> Iterat
         yield from pool.map(task, range(count), chunksize=4)
 
 
-def _write(folder: Path, seed: int, fonts: FontSource, index: int) -> list[Path]:
+def _write(folder: Path, seed: int, fonts: FontSource, words: WordSource, index: int) -> list[Path]:
     paths = []
-    for name, data in document_files(generate_document(seed, index, fonts)).items():
+    for name, data in document_files(generate_document(seed, index, fonts, words)).items():
         path = folder / name
         path.write_bytes(data)
         paths.append(path)

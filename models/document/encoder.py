@@ -6,16 +6,19 @@ make the last bits of one page depend on another.
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import replace
 from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from gridscribe.errors import EngineError
+from gridscribe.errors import EngineError, UsageError
 from gridscribe.models.document.package import DocumentPackage
 from gridscribe.models.engines import resolve_engine
 from gridscribe.models.engines.base import EngineSpec
+from gridscribe.models.pruning import Pruner
+from gridscribe.models.pruning.skip import SkipTokens
 
 Float32 = NDArray[np.float32]
 Bools = NDArray[np.bool_]
@@ -43,10 +46,48 @@ class CropEncoder(Protocol):
         ...
 
 
+class LookingEncoder(CropEncoder, Protocol):
+    """An encoder that shows what happens between its layers: torch's."""
+
+    def look(
+        self, crop: NDArray[np.uint8], kept: Bools | None, wanted: Collection[str], digest: str
+    ) -> tuple[Float32, dict[str, Float32]]:
+        """As `encode`, and of each cell the `wanted` of attention, shallow, transition, sensitivity (float32 [s g, s g]) and keys
+        (float32 [s g, s g, width]); 0 where nothing is computed. A patch's are those of all its cells. `digest` decides the
+        directions of sensitivity."""
+        ...
+
+    def skip(self, crop: NDArray[np.uint8], kept: Bools | None, pruner: SkipTokens) -> Float32:
+        """As `encode`, but the patches that `pruner` leaves out pass its layers by."""
+        ...
+
+
+def looks_inside(pruner: Pruner) -> frozenset[str]:
+    """What a method asks for that a `LookingEncoder` alone gives."""
+    inside = {"keys", "shallow"} & pruner.needs
+    if "significance" in pruner.needs and pruner.signal != "text":
+        inside.add(pruner.signal)
+    return frozenset(inside)
+
+
 def resolve_page_engine(
-    name: str, package: DocumentPackage, *, precision: str | None = None, threads: int | None = None
+    name: str,
+    package: DocumentPackage,
+    *,
+    precision: str | None = None,
+    threads: int | None = None,
+    inside: bool = False,
 ) -> EngineSpec:
-    """The exact engine that `name` means on this machine, one crop at a time. Raises as `resolve_engine` does."""
+    """The exact engine that `name` means on this machine, one crop at a time; `inside`: one that looks between layers.
+
+    Raises as `resolve_engine` does, and UsageError where the named one does not look inside.
+    """
+    if inside:
+        if name not in ("auto", "torch"):
+            raise UsageError(
+                f"engine {name!r} does not show what happens between the encoder's layers, which the pruner works on: use torch"
+            )
+        name = "torch"
     return replace(resolve_engine(name, package, precision=precision, threads=threads), batch=1)
 
 

@@ -9,6 +9,7 @@ a batch, so that no page depends on another; the encoder is small and trained fr
 from __future__ import annotations
 
 import itertools
+from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -17,6 +18,19 @@ from torch import Tensor, nn
 from gridscribe.errors import UsageError
 from gridscribe.models.document.architecture import PageArchitecture
 from gridscribe.models.document.rotary import rotate, turns
+
+
+class BlockTrace(NamedTuple):
+    """What a block does with tokens."""
+
+    middle: Tensor
+    """[B, N, width], after attention."""
+    out: Tensor
+    """[B, N, width], after the feed-forward part: the block's answer."""
+    received: Tensor
+    """[B, N]: the attention that each token gets, the mean over heads and over the tokens that give it; sums to 1."""
+    keys: Tensor
+    """[B, heads, N, width / heads], before they are turned by positions."""
 
 
 class Block(nn.Module):
@@ -33,13 +47,26 @@ class Block(nn.Module):
 
     def forward(self, x: Tensor, turn: tuple[Tensor, Tensor], keys: Tensor | None) -> Tensor:
         """`x` [B, N, width]; `turn` of its positions [B, N, head / 2]; `keys` bool [B, N], false where there is no token."""
-        size = x.shape[:2]
-        q, k, v = self.qkv(self.norm1(x)).reshape(*size, 3, self.heads, -1).permute(2, 0, 3, 1, 4)
+        q, k, v = self.heads_of(x)
         cos, sin = (t[:, None] for t in turn)
         seen = None if keys is None else keys[:, None, None]
         mixed = F.scaled_dot_product_attention(rotate(q, cos, sin), rotate(k, cos, sin), v, attn_mask=seen)
-        x = x + self.out(mixed.transpose(1, 2).reshape(*size, -1))
+        x = x + self.out(mixed.transpose(1, 2).reshape(*x.shape[:2], -1))
         return x + self.mlp(self.norm2(x))
+
+    def heads_of(self, x: Tensor) -> Tensor:
+        """Queries, keys and values of `x`, before they are turned: [3, B, heads, N, width / heads]."""
+        made: Tensor = self.qkv(self.norm1(x))
+        return made.reshape(*x.shape[:2], 3, self.heads, -1).permute(2, 0, 3, 1, 4)
+
+    def traced(self, x: Tensor, turn: tuple[Tensor, Tensor]) -> BlockTrace:
+        """The same with what happens on the way, for tokens without padding."""
+        q, k, v = self.heads_of(x)
+        cos, sin = (t[:, None] for t in turn)
+        scores = rotate(q, cos, sin) @ rotate(k, cos, sin).transpose(-1, -2) / q.shape[-1] ** 0.5
+        weights = scores.softmax(dim=-1)
+        middle = x + self.out((weights @ v).transpose(1, 2).reshape(*x.shape[:2], -1))
+        return BlockTrace(middle, middle + self.mlp(self.norm2(middle)), weights.mean(dim=(1, 2)), k)
 
 
 class ChannelNorm(nn.LayerNorm):
@@ -116,6 +143,10 @@ class PageEncoder(nn.Module):
         for block in self.blocks:
             x = block(x, turn, keys)
         return self.norm(x)
+
+    def layers(self) -> list[Block]:
+        """The blocks, in order."""
+        return [block for block in self.blocks if isinstance(block, Block)]
 
     def forward(self, pixels: Tensor, kept: Tensor | None = None) -> Tensor:
         """Vectors float [B, s H/p, s W/p, embed_dim] of pages [B, 3, H, W], s = 2 ** doublings cells to a patch's side.

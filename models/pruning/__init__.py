@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import fields
 from typing import Any
 
@@ -9,6 +10,8 @@ from gridscribe.errors import UsageError
 from gridscribe.models.pruning.base import Candidates, Placement, Pruner, TokenSelection
 from gridscribe.models.pruning.bipartite import BipartiteMerging
 from gridscribe.models.pruning.core import CoreTokens
+from gridscribe.models.pruning.correlation import CorrelationGuided
+from gridscribe.models.pruning.events import EventPatches
 from gridscribe.models.pruning.flexible import FlexiblePooling
 from gridscribe.models.pruning.pagerank import PageRankTokens
 from gridscribe.models.pruning.pixels import DropNodata, MergeDuplicates, PixelPrune
@@ -16,11 +19,13 @@ from gridscribe.models.pruning.pooling import TokenPooling
 from gridscribe.models.pruning.pyramid import PyramidBudgets
 from gridscribe.models.pruning.script import GraphDPP
 from gridscribe.models.pruning.simple import KeepAll, RandomTokens
+from gridscribe.models.pruning.skip import SkipTokens
 from gridscribe.models.pruning.text_prior import TextPrior
+from gridscribe.models.pruning.transition import TransitionTokens
 from gridscribe.models.pruning.ward import WardPooling
 from gridscribe.models.pruning.zeroth_order import ZerothOrder
 
-__all__ = ["METHODS", "Candidates", "Placement", "Pruner", "TokenSelection", "pruner_from_json"]
+__all__ = ["METHODS", "Candidates", "Placement", "Pruner", "TokenSelection", "check_given", "pruner_from_json"]
 
 METHODS: dict[str, Any] = {
     method.name: method
@@ -40,9 +45,20 @@ METHODS: dict[str, Any] = {
         CoreTokens,
         PyramidBudgets,
         FlexiblePooling,
+        CorrelationGuided,
+        TransitionTokens,
+        SkipTokens,
+        EventPatches,
     )
 }
 """Method name -> class; the fields of a class are its settings."""
+
+
+def check_given(pruner: Pruner, given: Collection[str], where: str) -> None:
+    """Raise UsageError where a method needs something of `Candidates` that is not `given` there."""
+    missing = sorted(pruner.needs - set(given))
+    if missing:
+        raise UsageError(f"{where}: pruner {pruner.name!r} works on {', '.join(missing)}, which there are none of here")
 
 
 def pruner_from_json(data: dict[str, Any]) -> Pruner:

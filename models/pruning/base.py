@@ -17,9 +17,13 @@ from gridscribe.tokens import TokenFrame, TokenGrid
 
 Fidelity = Literal["as published", "adapted", "ours"]
 """How near a method is to its source."""
-Placement = Literal["before", "after"]
+Placement = Literal["before", "within", "after"]
 """Before the encoder (dropped patches are never computed: saves time; kept rows equal a full run's in which the dropped keys
-are masked out), or after it (saves storage; kept rows of a selection equal the full run's exactly)."""
+are masked out), within it (the others pass some of its layers by, and the grid stays whole), or after it (saves storage; kept
+rows of a selection equal the full run's exactly)."""
+Signal = Literal["text", "attention", "transition", "sensitivity"]
+"""What `significance` is: how probable text is; the attention that a token receives in the encoder's last layer; how much its
+layers change it; how much the last projection moves with it."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -29,7 +33,10 @@ class Candidates:
     - `vectors`: float32 [cells, D], the encoder's output;
     - `pixels`: [rows * patch, cols * patch, bands] of any real dtype, padded to whole patches;
     - `valid`: bool [cells], false for cells without data: no method ever keeps or absorbs one of them;
-    - `significance`: float32 [cells] >= 0, such as the attention that each token receives;
+    - `significance`: float32 [cells] >= 0: the `Signal` that the method asks for;
+    - `keys`: float32 [cells, K], what the encoder's last layer compares tokens by; `shallow`: float32 [cells] >= 0, the attention
+      that each receives in its first;
+    - `earlier`: as `pixels`, of another date;
     - `digest`: of the image's content, for methods that draw lots.
 
     Raises ValueError, naming what is wrong, for other shapes, dtypes, non-finite vectors of valid tokens or negative weights.
@@ -41,31 +48,37 @@ class Candidates:
     valid: NDArray[np.bool_] | None = None
     significance: NDArray[np.float32] | None = None
     digest: str = ""
+    keys: NDArray[np.float32] | None = None
+    shallow: NDArray[np.float32] | None = None
+    earlier: NDArray[Any] | None = None
 
     def __post_init__(self) -> None:
         cells, box, patch = self.frame.cells, self.frame.box, self.frame.patch
-        for name, array, dtype in (("valid", self.valid, np.bool_), ("significance", self.significance, np.float32)):
-            if array is not None and (array.dtype != dtype or array.shape != (cells,)):
-                raise ValueError(f"{name} needs {np.dtype(dtype)} [{cells}], got {array.dtype} {list(array.shape)}")
-        if self.significance is not None and not (np.isfinite(self.significance) & (self.significance >= 0)).all():
-            raise ValueError("significance must be finite and >= 0")
+        if self.valid is not None and (self.valid.dtype != np.bool_ or self.valid.shape != (cells,)):
+            raise ValueError(f"valid needs bool [{cells}], got {self.valid.dtype} {list(self.valid.shape)}")
+        for name, scores in (("significance", self.significance), ("shallow", self.shallow)):
+            if scores is None:
+                continue
+            if scores.dtype != np.float32 or scores.shape != (cells,):
+                raise ValueError(f"{name} needs float32 [{cells}], got {scores.dtype} {list(scores.shape)}")
+            if not (np.isfinite(scores) & (scores >= 0)).all():
+                raise ValueError(f"{name} must be finite and >= 0")
+        for name, rows in (("vectors", self.vectors), ("keys", self.keys)):
+            if rows is not None and (rows.dtype != np.float32 or rows.ndim != 2 or len(rows) != cells):
+                raise ValueError(f"{name} need float32 [{cells}, D], got {rows.dtype} {list(rows.shape)}")
         if self.vectors is not None:
-            if self.vectors.dtype != np.float32 or self.vectors.ndim != 2 or len(self.vectors) != cells:
-                raise ValueError(
-                    f"vectors need float32 [{cells}, D], got {self.vectors.dtype} {list(self.vectors.shape)}"
-                )
             bad = np.flatnonzero(self.usable & ~np.isfinite(self.vectors).all(axis=1))
             if len(bad):
                 raise ValueError(
                     f"{len(bad)} of {cells} tokens have NaN or infinite vectors, the first is {self.frame.indices()[bad[0]]}: "
                     "mark tokens without data in `valid`"
                 )
-        if self.pixels is not None:
-            shape = box.height * patch, box.width * patch
-            if self.pixels.ndim != 3 or self.pixels.shape[:2] != shape:
+        shape = box.height * patch, box.width * patch
+        for name, image in (("pixels", self.pixels), ("earlier", self.earlier)):
+            if image is not None and (image.ndim != 3 or image.shape[:2] != shape):
                 raise ValueError(
-                    f"pixels need [{shape[0]}, {shape[1]}, bands] for {box.height} x {box.width} patches of {patch}, got "
-                    f"{list(self.pixels.shape)}: pad the image to whole patches"
+                    f"{name} need [{shape[0]}, {shape[1]}, bands] for {box.height} x {box.width} patches of {patch}, got "
+                    f"{list(image.shape)}: pad the image to whole patches"
                 )
 
     @property
@@ -84,6 +97,12 @@ class Candidates:
         if self.pixels is None:
             raise ValueError(f"pruner {method!r} works on pixels, and none were given")
         return self.pixels
+
+    def need_significance(self, method: str, what: str) -> NDArray[np.float32]:
+        """The significance; ValueError, saying `what` it should be, where there is none."""
+        if self.significance is None:
+            raise ValueError(f"pruner {method!r} works on {what}, and none was given")
+        return self.significance
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,6 +131,10 @@ class Pruner(Protocol):
     """A method with its settings. Equal settings and candidates give equal bytes, on any number of threads."""
 
     name: ClassVar[str]
+    signal: ClassVar[Signal]
+    """What it takes as `significance`, where it takes any."""
+    needs: ClassVar[frozenset[str]]
+    """The fields of `Candidates` that it cannot do without."""
 
     @property
     def placement(self) -> Placement:
@@ -129,6 +152,8 @@ class Settings:
     """Base of the methods: frozen dataclasses whose fields are their settings."""
 
     name: ClassVar[str] = ""
+    signal: ClassVar[Signal] = "text"
+    needs: ClassVar[frozenset[str]] = frozenset()
     source: ClassVar[str] = ""
     """Whose method it is."""
     fidelity: ClassVar[Fidelity] = "ours"

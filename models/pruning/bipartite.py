@@ -30,6 +30,7 @@ class BipartiteMerging(Settings):
     """
 
     name: ClassVar[str] = "bipartite"
+    needs: ClassVar[frozenset[str]] = frozenset({"vectors"})
     source: ClassVar[str] = "ToMe (ICLR 2023), repeated as in AIM (ICCV 2025)"
     fidelity: ClassVar[Fidelity] = "adapted"
     differs: ClassVar[str] = "after the encoder, not inside it; sources and sizes kept; blocks of the grid"

@@ -6,7 +6,7 @@ from typing import Protocol
 
 import numpy as np
 
-from gridscribe.models.pruning.base import Candidates, TokenSelection, budget
+from gridscribe.models.pruning.base import Candidates, Placement, TokenSelection, budget
 from gridscribe.models.pruning.blocks import Floats, Ints, cells_by_block
 from gridscribe.quantise import normalised
 from gridscribe.tokens import TokenGrid
@@ -32,6 +32,19 @@ def choose_by_block(candidates: Candidates, method: str, block: int, keep: float
             weights = None if candidates.significance is None else candidates.significance[members].astype(np.float64)
             kept[members[choose(normalised(vectors[members]), weights, budget(len(members), keep))]] = True
     return TokenSelection(TokenGrid(frame, frame.indices()[kept]), "after")
+
+
+def most_significant(
+    candidates: Candidates, scores: Floats, block: int, keep: float, placement: Placement
+) -> TokenSelection:
+    """The `budget(valid, keep)` valid tokens of each block with the greatest scores [cells]; ties go to the lowest index."""
+    frame, usable = candidates.frame, candidates.usable
+    kept = np.zeros(frame.cells, np.bool_)
+    for cells in cells_by_block(frame, block):
+        members = cells[usable[cells]]  # row-major
+        if len(members):
+            kept[members[best_first(scores[members])[: budget(len(members), keep)]]] = True
+    return TokenSelection(TokenGrid(frame, frame.indices()[kept]), placement)
 
 
 def best_first(scores: Floats) -> Ints:

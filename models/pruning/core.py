@@ -24,6 +24,7 @@ class CoreTokens(Settings):
     """
 
     name: ClassVar[str] = "core"
+    needs: ClassVar[frozenset[str]] = frozenset({"vectors"})
     source: ClassVar[str] = "CoreMatching (ICML 2025, arXiv 2505.19235)"
     fidelity: ClassVar[Fidelity] = "adapted"
     differs: ClassVar[str] = (

@@ -23,6 +23,7 @@ class FlexiblePooling(Settings):
     """
 
     name: ClassVar[str] = "flexible"
+    needs: ClassVar[frozenset[str]] = frozenset({"vectors"})
     source: ClassVar[str] = "TokenFLEX (arXiv 2504.03154)"
     fidelity: ClassVar[Fidelity] = "adapted"
     differs: ClassVar[str] = (

@@ -21,6 +21,7 @@ class PageRankTokens(Settings):
     """
 
     name: ClassVar[str] = "pagerank"
+    needs: ClassVar[frozenset[str]] = frozenset({"vectors"})
     source: ClassVar[str] = "AIM (ICCV 2025, arXiv 2412.03248)"
     fidelity: ClassVar[Fidelity] = "adapted"
     differs: ClassVar[str] = (

@@ -19,6 +19,7 @@ class DropNodata(Settings):
     """Drops cells whose every value is `nodata` or NaN (and those that are not `valid`); nothing stands for them."""
 
     name: ClassVar[str] = "nodata"
+    needs: ClassVar[frozenset[str]] = frozenset({"pixels"})
     nodata: float | None = None
     placement: Placement = "before"
 
@@ -43,6 +44,7 @@ class MergeDuplicates(Settings):
     """
 
     name: ClassVar[str] = "duplicates"
+    needs: ClassVar[frozenset[str]] = frozenset({"pixels"})
     block: int = BLOCK
     placement: Placement = "before"
 
@@ -76,6 +78,7 @@ class PixelPrune(Settings):
     """
 
     name: ClassVar[str] = "pixelprune"
+    needs: ClassVar[frozenset[str]] = frozenset({"pixels"})
     source: ClassVar[str] = "PixelPrune (arXiv 2604.00886)"
     fidelity: ClassVar[Fidelity] = "adapted"
     differs: ClassVar[str] = "the prediction begins anew in every block of the grid"

@@ -33,6 +33,7 @@ class TokenPooling(Settings):
     """
 
     name: ClassVar[str] = "pooling"
+    needs: ClassVar[frozenset[str]] = frozenset({"vectors"})
     source: ClassVar[str] = "Token Pooling (Marin et al., arXiv 2110.03860)"
     fidelity: ClassVar[Fidelity] = "adapted"
     differs: ClassVar[str] = "after the encoder, not after each attention; a fixed number of steps; blocks of the grid"

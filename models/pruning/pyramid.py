@@ -13,6 +13,7 @@ from gridscribe.models.pruning.base import (
     Fidelity,
     Placement,
     Settings,
+    Signal,
     TokenSelection,
     budget,
     check_keep,
@@ -31,6 +32,8 @@ class PyramidBudgets(Settings):
     """
 
     name: ClassVar[str] = "pyramid"
+    signal: ClassVar[Signal] = "attention"
+    needs: ClassVar[frozenset[str]] = frozenset({"significance"})
     source: ClassVar[str] = "Pyramid Token Pruning (arXiv 2509.15704)"
     fidelity: ClassVar[Fidelity] = "adapted"
     differs: ClassVar[str] = (
@@ -53,9 +56,8 @@ class PyramidBudgets(Settings):
 
     def select(self, candidates: Candidates) -> TokenSelection:
         """Needs `significance`; ValueError says so where there is none."""
-        if candidates.significance is None:
-            raise ValueError("pruner 'pyramid' works on significance, and none was given")
-        frame, usable, weights = candidates.frame, candidates.usable, candidates.significance.astype(np.float64)
+        weights = candidates.need_significance(self.name, "attention received").astype(np.float64)
+        frame, usable = candidates.frame, candidates.usable
         kept = np.zeros(frame.cells, np.bool_)
         for cells in cells_by_block(frame, self.block):
             tiles = [

@@ -28,6 +28,7 @@ class GraphDPP(Settings):
     """
 
     name: ClassVar[str] = "script"
+    needs: ClassVar[frozenset[str]] = frozenset({"vectors"})
     source: ClassVar[str] = "Script (TMLR 2025, arXiv 2512.01949)"
     fidelity: ClassVar[Fidelity] = "adapted"
     differs: ClassVar[str] = (

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import dataclass
 from typing import ClassVar
 
 import numpy as np
-from numpy.typing import NDArray
 
 from gridscribe.models.pruning.base import (
     Candidates,
@@ -19,6 +17,7 @@ from gridscribe.models.pruning.base import (
     check_placement,
 )
 from gridscribe.models.pruning.blocks import BLOCK, cells_by_block, check_block
+from gridscribe.models.pruning.lots import lots
 from gridscribe.tokens import TokenGrid
 
 
@@ -48,6 +47,7 @@ class RandomTokens(Settings):
     """
 
     name: ClassVar[str] = "random"
+    needs: ClassVar[frozenset[str]] = frozenset({"digest"})
     keep: float = 0.25
     block: int = BLOCK
     seed: int = 0
@@ -63,19 +63,10 @@ class RandomTokens(Settings):
         if not candidates.digest:
             raise ValueError("pruner 'random' draws lots from the image's digest, and none was given")
         frame, usable = candidates.frame, candidates.usable
-        lots = _lots(f"{candidates.digest} {self.seed}", frame.indices())
+        drawn = lots(f"{candidates.digest} {self.seed}", frame.indices())
         kept = np.zeros(frame.cells, np.bool_)
         for cells in cells_by_block(frame, self.block):
             members = cells[usable[cells]]
             if len(members):
-                kept[members[np.argsort(lots[members], kind="stable")[: budget(len(members), self.keep)]]] = True
+                kept[members[np.argsort(drawn[members], kind="stable")[: budget(len(members), self.keep)]]] = True
         return TokenSelection(TokenGrid(frame, frame.indices()[kept]), self.placement)
-
-
-def _lots(key: str, index: NDArray[np.int32]) -> NDArray[np.uint64]:
-    start = np.uint64(int.from_bytes(hashlib.sha256(key.encode()).digest()[:8], "little"))
-    with np.errstate(over="ignore"):
-        z = start + (index.astype(np.uint64) + np.uint64(1)) * np.uint64(0x9E3779B97F4A7C15)
-        z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-        z = (z ^ (z >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-        return z ^ (z >> np.uint64(31))

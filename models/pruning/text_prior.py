@@ -20,6 +20,7 @@ class TextPrior(Settings):
     """
 
     name: ClassVar[str] = "text-prior"
+    needs: ClassVar[frozenset[str]] = frozenset({"significance"})
     source: ClassVar[str] = "TokenFD (ICCV 2025, arXiv 2503.02304)"
     fidelity: ClassVar[Fidelity] = "adapted"
     differs: ClassVar[str] = "the paper shows the map of a blank and prunes nothing with it"
@@ -38,9 +39,6 @@ class TextPrior(Settings):
 
     def select(self, candidates: Candidates) -> TokenSelection:
         """The valid tokens that are text; needs `significance`, and ValueError says so where there is none."""
-        if candidates.significance is None:
-            raise ValueError(
-                "pruner 'text-prior' works on the probability of text, and none was given: it is for pages"
-            )
-        kept = candidates.usable & (candidates.significance >= self.threshold)
+        text = candidates.need_significance(self.name, "the probability of text, which pages have")
+        kept = candidates.usable & (text >= self.threshold)
         return TokenSelection(TokenGrid(candidates.frame, candidates.frame.indices()[kept]), self.placement)

@@ -32,6 +32,7 @@ class WardPooling(Settings):
     """
 
     name: ClassVar[str] = "ward"
+    needs: ClassVar[frozenset[str]] = frozenset({"vectors"})
     source: ClassVar[str] = "hierarchical token pooling (Clavie et al., arXiv 2409.14683)"
     fidelity: ClassVar[Fidelity] = "adapted"
     differs: ClassVar[str] = "true condensed Ward and a source map; blocks of the grid"

@@ -10,7 +10,7 @@ from typing import ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from gridscribe.models.pruning.base import Candidates, Fidelity, Placement, Settings, TokenSelection, check_keep
+from gridscribe.models.pruning.base import Candidates, Fidelity, Placement, Settings, Signal, TokenSelection, check_keep
 from gridscribe.models.pruning.blocks import BLOCK, Floats, Ints, check_block
 from gridscribe.models.pruning.choosing import choose_by_block, products, spread
 
@@ -27,6 +27,8 @@ class ZerothOrder(Settings):
     """
 
     name: ClassVar[str] = "zeroth-order"
+    signal: ClassVar[Signal] = "sensitivity"
+    needs: ClassVar[frozenset[str]] = frozenset({"vectors", "significance"})
     source: ClassVar[str] = "ZOO-Prune (CVPR 2026, arXiv 2509.24837)"
     fidelity: ClassVar[Fidelity] = "as published"
     differs: ClassVar[str] = (
@@ -46,8 +48,7 @@ class ZerothOrder(Settings):
 
     def select(self, candidates: Candidates) -> TokenSelection:
         """Needs `vectors` and `significance`; ValueError says so where one is missing."""
-        if candidates.significance is None:
-            raise ValueError("pruner 'zeroth-order' works on sensitivities, and none were given")
+        candidates.need_significance(self.name, "sensitivity")
         return choose_by_block(candidates, self.name, self.block, self.keep, self._choose)
 
     def _choose(self, points: Floats, significance: Floats | None, count: int) -> Ints:

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import cast
 
 import numpy as np
 from numpy.typing import NDArray
 
-from gridscribe.models.document.encoder import CropEncoder
+from gridscribe.models.document.encoder import CropEncoder, LookingEncoder, looks_inside
 from gridscribe.models.document.package import DocumentPackage, gram_vectors
 from gridscribe.models.document.patch_classifier import blocks_of, dilated
 from gridscribe.models.document.spelling import BACKGROUND, token_vectors
 from gridscribe.models.pruning import Candidates, Pruner
+from gridscribe.models.pruning.skip import SkipTokens
 from gridscribe.pipelines.documents.cropping import PageCrops, cut_page, joined, page_crops
 from gridscribe.pipelines.stages import Deadline
 from gridscribe.quantise import Kind, quantise
@@ -42,10 +44,14 @@ class PageEmbedder:
         kind: Kind,
         most: int,
         *,
-        before: bool = False,
+        before: bool | Pruner = False,
+        within: SkipTokens | None = None,
     ) -> None:
-        """`most`: crops of a page; `before`: whether the package's patch classifier says what is computed, where it has one."""
-        self._before = before and package.classifies
+        """`most`: crops of a page; `before`: whether the package's patch classifier says what is computed, where it has one, or
+        a method that does; `within`: which patches pass layers by. A `within`, and a pruner that looks inside, need a
+        `LookingEncoder`."""
+        self._inside, self._within = looks_inside(pruner), within
+        self._before = package.classifies if before is True else before
         self._package, self._encoder, self._pruner, self._kind, self._most = package, encoder, pruner, kind, most
         (self._paper,) = token_vectors(gram_vectors(package), [BACKGROUND])
         self._paper /= np.linalg.norm(self._paper)
@@ -55,14 +61,21 @@ class PageEmbedder:
         arch = self._package.architecture
         crops = page_crops(page.shape[0], page.shape[1], self._package.crop, self._most)
         cut = cut_page(page, crops)
-        kept = self.kept_patches(cut, crops)
+        kept = self.kept_patches(cut, crops, digest)
         cells = self._package.crop // arch.cell
         found = np.zeros((len(cut), cells, cells, arch.embed_dim), np.float32)
+        signals: list[dict[str, Float32]] = []
         for number, crop in enumerate(cut):
             deadline.check()
-            if kept is None or kept[number].any():
-                found[number] = self._encoder.encode(crop, None if kept is None else kept[number])
+            if kept is None or kept[number].any() or self._inside:
+                found[number], seen = self._encode(crop, None if kept is None else kept[number], digest)
+                signals.append(seen)
         frame = crops.frame(arch.cell)
+        shown = {
+            name: np.ascontiguousarray(together.reshape(frame.cells, *together.shape[2:]))
+            for name in self._inside
+            for together in (joined(crops, np.stack([one[name] for one in signals])),)
+        }
         flat = np.ascontiguousarray(joined(crops, found).reshape(-1, arch.embed_dim))
         text, computed = self.text_probability(flat), np.ones(len(flat), np.bool_)
         if kept is not None:
@@ -70,25 +83,49 @@ class PageEmbedder:
             computed = np.ascontiguousarray(joined(crops, fine).ravel())
             text[~computed] = 0
         selection = self._pruner.select(
-            Candidates(frame, vectors=flat, valid=computed, significance=text, digest=digest)
+            Candidates(
+                frame,
+                vectors=flat,
+                valid=computed,
+                significance=shown.get(self._pruner.signal, text),
+                digest=digest,
+                keys=shown.get("keys"),
+                shallow=shown.get("shallow"),
+            )
         )
         chosen = selection.grid
         vectors = flat[frame.local(chosen.index)] if chosen.vectors is None else chosen.dense()
         return PageTokens(chosen.with_vectors(quantise(vectors, self._kind)), text.reshape(_shape(frame)), len(cut))
 
-    def kept_patches(self, cut: NDArray[np.uint8], crops: PageCrops) -> NDArray[np.bool_] | None:
+    def _encode(
+        self, crop: NDArray[np.uint8], kept: NDArray[np.bool_] | None, digest: str
+    ) -> tuple[Float32, dict[str, Float32]]:
+        if self._inside:
+            return cast("LookingEncoder", self._encoder).look(crop, kept, self._inside, digest)
+        if self._within is not None:
+            return cast("LookingEncoder", self._encoder).skip(crop, kept, self._within), {}
+        return self._encoder.encode(crop, kept), {}
+
+    def kept_patches(self, cut: NDArray[np.uint8], crops: PageCrops, digest: str = "") -> NDArray[np.bool_] | None:
         """bool [crops, g, g]: the patches to compute; None for all, where nothing is pruned before the encoder.
 
-        Blocks of 2 x 2 patches are judged, as published, and those that touch a kept one are kept too, over the borders of crops.
+        By the classifier: blocks of 2 x 2 patches are judged, as published, and those that touch a kept one are kept too, over
+        the borders of crops.
         """
         if not self._before:
             return None
         patch, grid = self._package.patch, self._package.crop // self._package.patch
+        if not isinstance(self._before, bool):
+            frame = crops.frame(patch)
+            chosen = self._before.select(
+                Candidates(frame, pixels=np.ascontiguousarray(joined(crops, cut)), digest=digest)
+            )
+            held = np.zeros(frame.cells, np.bool_)
+            held[chosen.grid.index] = True
+            return _in_crops(held.reshape(_shape(frame)), crops, grid)
         logits = self._encoder.text_logits(np.concatenate([blocks_of(crop, 2 * patch) for crop in cut]))
-        chosen = joined(crops, (logits > 0).reshape(len(cut), grid // 2, grid // 2))
-        kept = dilated(np.asarray(chosen, np.bool_)).repeat(2, axis=0).repeat(2, axis=1)
-        apart = kept.reshape(crops.rows, grid, crops.cols, grid).swapaxes(1, 2)
-        return np.ascontiguousarray(apart.reshape(len(cut), grid, grid))
+        text = joined(crops, (logits > 0).reshape(len(cut), grid // 2, grid // 2))
+        return _in_crops(dilated(np.asarray(text, np.bool_)).repeat(2, axis=0).repeat(2, axis=1), crops, grid)
 
     def text_probability(self, vectors: Float32) -> Float32:
         """The share of 1 that paper leaves: 1 - sigmoid(cosine with paper * scale + bias), float32 [n]."""
@@ -105,6 +142,12 @@ def text_mask(text: Float32, height: int, width: int) -> NDArray[np.uint8]:
 
     scaled = Image.fromarray(text, "F").resize((width, height), Image.Resampling.BILINEAR)
     return np.where(np.asarray(scaled) >= 0.5, 255, 0).astype(np.uint8)
+
+
+def _in_crops(kept: NDArray[np.bool_], crops: PageCrops, grid: int) -> NDArray[np.bool_]:
+    """[crops, grid, grid] of a page's [rows * grid, cols * grid]."""
+    apart = kept.reshape(crops.rows, grid, crops.cols, grid).swapaxes(1, 2)
+    return np.ascontiguousarray(apart.reshape(crops.rows * crops.cols, grid, grid))
 
 
 def _shape(frame: TokenFrame) -> tuple[int, int]:

@@ -8,43 +8,88 @@ from typing import Any
 
 from gridscribe.errors import UsageError
 from gridscribe.ingest.pages.values import PageOptions
-from gridscribe.models.pruning import Pruner, pruner_from_json
+from gridscribe.models.document.encoder import looks_inside
+from gridscribe.models.pruning import Pruner, check_given, pruner_from_json
+from gridscribe.models.pruning.skip import SkipTokens
 from gridscribe.pipelines.job_parts import EngineOptions, checked
 from gridscribe.quantise import KINDS, Kind
 
 TEXT = {"method": "text-prior"}
 MOST_CROPS = 4096
+AFTER = {"vectors", "significance", "digest", "keys", "shallow"}
+"""Of `Candidates`, what pages give a method after the encoder."""
 
 
 @dataclass(frozen=True, slots=True)
 class PageTokenOptions:
     """Which tokens of pages are computed, and which are stored."""
 
-    before: bool = True
-    """Whether the package's patch classifier keeps patches without text from being computed, where it has one."""
+    before: bool | Mapping[str, Any] = True
+    """What keeps patches from being computed: True is the package's patch classifier, where it has one; or a method of
+    `models.pruning` that works on pixels or by lot (`placement="before"`)."""
+    within: Mapping[str, Any] | None = None
+    """Settings of `models.pruning.skip`: patches that pass some of the encoder's layers by."""
     pruner: Mapping[str, Any] = field(default_factory=lambda: dict(TEXT))
     """A method of `models.pruning` for what was computed, and its settings."""
     kind: Kind = "int8"
     """What a component is stored as; "int8" or "float16"."""
 
     def __post_init__(self) -> None:
-        if not isinstance(self.before, bool):
-            raise UsageError(f"tokens.before={self.before!r}: must be True or False")
+        if not isinstance(self.before, bool | Mapping):
+            raise UsageError(f"tokens.before={self.before!r}: must be True, False or a dict with a method")
+        if not isinstance(self.first, bool):
+            if self.first.placement != "before":
+                raise UsageError(f"tokens.before={self.before!r}: this method works {self.first.placement} the encoder")
+            check_given(self.first, {"pixels", "digest"}, f"tokens.before={self.before!r}")
+        if self.within is not None and not isinstance(self.within, Mapping):
+            raise UsageError(
+                f"tokens.within={self.within!r}: must be None or a dict of settings, such as dict(keep=0.5)"
+            )
         if self.kind not in KINDS:
             raise UsageError(f"tokens.kind={self.kind!r}: allowed are {', '.join(KINDS)}")
         if not isinstance(self.pruner, Mapping):
             raise UsageError(f"tokens.pruner={self.pruner!r}: must be a dict with a method, such as {TEXT}")
         if self.made.placement != "after":
-            raise UsageError(f"tokens.pruner={dict(self.pruner)}: this method works before the encoder")
+            raise UsageError(f"tokens.pruner={dict(self.pruner)}: this method works {self.made.placement} the encoder")
+        check_given(self.made, AFTER, f"tokens.pruner={dict(self.pruner)}")
+        if self.skip is not None and looks_inside(self.made):
+            raise UsageError(
+                f"tokens.within={self.within!r}: {self.made.name} looks at all layers of all patches, so none may pass them by"
+            )
 
     @property
     def made(self) -> Pruner:
         """The pruner itself."""
         return pruner_from_json(dict(self.pruner) if "method" in self.pruner else {**TEXT, **self.pruner})
 
+    @property
+    def first(self) -> Pruner | bool:
+        """What prunes before the encoder: a method, True for the package's classifier, False for nothing."""
+        return self.before if isinstance(self.before, bool) else pruner_from_json(dict(self.before))
+
+    @property
+    def skip(self) -> SkipTokens | None:
+        """Which patches pass layers by; None for none."""
+        if self.within is None:
+            return None
+        made = pruner_from_json({"method": SkipTokens.name, **self.within})
+        if not isinstance(made, SkipTokens):
+            raise UsageError(f"tokens.within={dict(self.within)}: the method there is {SkipTokens.name!r}")
+        return made
+
+    @property
+    def inside(self) -> bool:
+        """Whether an engine is needed that shows what happens between layers."""
+        return self.skip is not None or bool(looks_inside(self.made))
+
     def to_json(self) -> dict[str, Any]:
         """Plain data with every setting, those that were left out too."""
-        return {"before": self.before, "pruner": self.made.to_json(), "kind": self.kind}
+        return {
+            "before": self.first if isinstance(self.first, bool) else self.first.to_json(),
+            "within": None if self.skip is None else self.skip.to_json(),
+            "pruner": self.made.to_json(),
+            "kind": self.kind,
+        }
 
 
 @dataclass(frozen=True, slots=True)

@@ -68,7 +68,13 @@ class PagePipeline:
         self._encoder = open_page_encoder(spec.engine, package, cores=cores)
         tokens = spec.tokens
         self._embedder = PageEmbedder(
-            package, self._encoder, tokens.made, tokens.kind, spec.max_crops, before=tokens.before
+            package,
+            self._encoder,
+            tokens.made,
+            tokens.kind,
+            spec.max_crops,
+            before=tokens.first,
+            within=tokens.skip,
         )
         self._store = open_store(spec.output)
         self._readers: queue.SimpleQueue[PageReader] = queue.SimpleQueue()

@@ -68,7 +68,8 @@ def plan_documents(
             f"factor of {DPI_RANGE} from it"
         )
     wish = config.engine
-    engine = resolve_page_engine(wish.name, package, precision=wish.precision, threads=wish.threads)
+    inside = config.tokens.inside
+    engine = resolve_page_engine(wish.name, package, precision=wish.precision, threads=wish.threads, inside=inside)
     found = discover_pages(inputs, config.inputs, progress=progress)
     items = tuple(page_items(found.pages, config.bundle_pages))
     product_json = _product(package, engine, config)

@@ -75,8 +75,11 @@ class PartEmbedder:
         self._lattice = patch_lattice(height, width, plan.window, plan.stride, plan.patch)
         self._valid = np.zeros(self.box.shape, np.bool_)
 
-    def embed(self, encoder: Encoder, deadline: Deadline) -> PartTokens:
-        """Encode, blend and reduce. Raises `InputError` as reading does, and as the deadline says."""
+    def embed(self, encoder: Encoder, deadline: Deadline, digest: str = "") -> PartTokens:
+        """Encode, blend and reduce; `digest` is of the image, for methods that draw lots.
+
+        Raises `InputError` as reading does, and as the deadline says.
+        """
         plan = self._plan
         grids: list[TokenGrid] = []
         places: list[Place] = []
@@ -91,7 +94,7 @@ class PartEmbedder:
             usable = covered & self._valid[stripe.slices(self.box)]
             frame = self.frame.with_box(stripe)
             flat = tokens.reshape(stripe.area, -1)
-            chosen = plan.pruner.select(Candidates(frame, vectors=flat, valid=usable.ravel()))
+            chosen = plan.pruner.select(Candidates(frame, vectors=flat, valid=usable.ravel(), digest=digest))
             grids.append(_stored(chosen.tokens(flat), plan.kind))
         cls = np.stack(vectors) if vectors else np.empty((0, plan.dim), np.float32)
         return PartTokens(_stacked(self.frame.with_box(self.box), grids, plan), tuple(places), quantise(cls, plan.kind))
