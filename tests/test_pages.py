@@ -15,9 +15,11 @@ from gridscribe.cli import cli
 from gridscribe.errors import UnreadableError, UsageError
 from gridscribe.ingest.paperwork import KINDS, PageTruth, generate_document, rasterise, write_pages
 from gridscribe.ingest.paperwork.bpe import pieces
+from gridscribe.ingest.paperwork.fonts import families, font
 from gridscribe.ingest.paperwork.geometry import drawn_geometry, identity
 from gridscribe.ingest.paperwork.look import drawn_look
 from gridscribe.ingest.paperwork.render import draw_sheet, page_truth
+from gridscribe.ingest.paperwork.words import Wording, vocabulary
 
 SIZE = 420.0, 595.0
 
@@ -153,11 +155,34 @@ def test_the_command_writes_documents(tmp_path: Path):
     assert CliRunner().invoke(cli, ["pages", str(tmp_path / "out"), "--count", "0", "--seed", "3"]).exit_code == 2
 
 
+def test_pages_of_many_words_and_of_the_faces_of_office_paper(tmp_path: Path):
+    """Six words in ten are the tokenizer's own and none of ours; every standard face is drawn, and differs from the others."""
+    known = set(vocabulary())
+    assert len(known) > 20_000
+    assert {"committee", "evidence"} <= known
+    rng = np.random.default_rng(0)
+    ours = {Wording(rng).word() for _ in range(20_000)}
+    drawn = [Wording(rng, source="vocabulary").word() for _ in range(2000)]
+    assert sum(word in known - ours for word in drawn) > 1000
+    faces = families("standard")
+    assert [face.name for face in faces[:5]] == [face.name for face in families()]
+    cuts = {face.path(bold, italic) for face in faces[5:] for bold in (False, True) for italic in (False, True)}
+    assert len(cuts) == 12
+    pictures = {bytes(font(path, 40).getmask("Invoice £ 1,024")) for path in cuts}
+    assert len(pictures) == 12
+    write_pages(tmp_path, 2, 3, "standard", "vocabulary")
+    other = generate_document(3, 1, "standard", "vocabulary")
+    assert (tmp_path / f"{other.id}_p000_tokens.json").is_file()
+    assert other.pages[0].truth.words != generate_document(3, 1, "standard").pages[0].truth.words
+
+
 def test_bad_input():
     with pytest.raises(UsageError):
         generate_document(-1, 0)
     with pytest.raises(UsageError):
         generate_document(1, 0, "others")  # type: ignore[arg-type]
+    with pytest.raises(UsageError, match="allowed are stems and vocabulary"):
+        generate_document(1, 0, words="others")  # type: ignore[arg-type]
     truth = replace(generate_document(9, 0).pages[0].truth, image="x")
     with pytest.raises(UnreadableError):
         PageTruth.from_bytes(truth.to_bytes()[:-20])

@@ -19,6 +19,7 @@ from gridscribe.models.document.losses import distance, mask_means, pairwise_sig
 from gridscribe.models.document.network import PageEncoder
 from gridscribe.models.document.spelling import BACKGROUND
 from gridscribe.models.document.token_space import TokenSpace
+from gridscribe.models.document.trunks import load_trunk
 
 LOSSES = ("distance", "similarity", "sigmoid", "characters")
 LARGEST_SCALE = math.log(100)
@@ -42,8 +43,10 @@ class PageAligner(BaseModel):
         std: tuple[float, float, float],
         weights: Mapping[str, float],
         buckets: int = 16384,
+        trunk_weights: str | None = None,
     ) -> None:
-        """`mean` and `std` are of R, G, B in 0..1; `weights` of the losses in `LOSSES`."""
+        """`mean` and `std` are of R, G, B in 0..1; `weights` of the losses in `LOSSES`; `trunk_weights` a checkpoint of timm or
+        open_clip that the architecture's trunk begins with."""
         super().__init__()
         if set(weights) - set(LOSSES) or min(weights.values(), default=-1) < 0 or not weights.get("sigmoid"):
             raise UsageError(
@@ -52,6 +55,10 @@ class PageAligner(BaseModel):
         self.architecture = PageArchitecture.from_json(architecture)
         self.weights, self.mean, self.std = dict(weights), tuple(mean), tuple(std)
         self.encoder, self.space = PageEncoder(self.architecture), TokenSpace(self.architecture.embed_dim, buckets)
+        if trunk_weights is not None:
+            if self.encoder.trunk is None:
+                raise UsageError(f"trunk_weights={trunk_weights!r}: the architecture has no trunk")
+            load_trunk(self.encoder.trunk, trunk_weights)
         self.letters = nn.Linear(self.architecture.head_width, CHARACTERS) if weights.get("characters") else None
         self.logit_scale = nn.Parameter(torch.tensor(math.log(10.0)))
         self.logit_bias = nn.Parameter(torch.tensor(-5.0))

@@ -28,12 +28,22 @@ class PageArchitecture:
     """Channels of the head's finer grids."""
     embed_dim: int = 64
     """Components of a vector in the space of text tokens."""
+    trunk: str = ""
+    """Blocks of another library in the place of ours: `timm/NAME` or `open_clip/NAME`, a vision transformer with a table of
+    positions. `patch` and `width` must be its own; stem_width, layers, heads and mlp_ratio then say nothing."""
+    table: int = 0
+    """Positions a side of a trunk's table: patches along a crop. 0 without a trunk."""
 
     def __post_init__(self) -> None:
         for name in ("patch", "width", "layers", "heads", "head_width", "embed_dim"):
             if getattr(self, name) < 1:
                 raise UsageError(f"page architecture: {name} is {getattr(self, name)}, must be at least 1")
-        if self.width % (4 * self.heads):
+        if bool(self.trunk) != (self.table > 0) or self.table < 0:
+            raise UsageError(
+                f"page architecture: trunk {self.trunk!r} with a table of {self.table}: a trunk needs a table of as many "
+                "positions as a crop has patches along a side, and nothing else has one"
+            )
+        if not self.trunk and self.width % (4 * self.heads):
             raise UsageError(
                 f"page architecture: width {self.width} over {self.heads} heads must give heads of a multiple of 4 channels"
             )

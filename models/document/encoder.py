@@ -83,6 +83,11 @@ def resolve_page_engine(
     Raises as `resolve_engine` does, and UsageError where the named one does not look inside.
     """
     if inside:
+        if package.architecture.trunk:
+            raise UsageError(
+                f"model {package.name}: the blocks of its trunk {package.architecture.trunk!r} are another library's and "
+                "cannot be looked into, which the pruner needs"
+            )
         if name not in ("auto", "torch"):
             raise UsageError(
                 f"engine {name!r} does not show what happens between the encoder's layers, which the pruner works on: use torch"

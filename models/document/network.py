@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from gridscribe.errors import UsageError
 from gridscribe.models.document.architecture import PageArchitecture
 from gridscribe.models.document.rotary import rotate, turns
+from gridscribe.models.document.trunks import Trunk, open_trunk
 
 
 class BlockTrace(NamedTuple):
@@ -118,11 +119,15 @@ class PageEncoder(nn.Module):
     def __init__(self, arch: PageArchitecture) -> None:
         super().__init__()
         self.arch = arch
-        self.embed = _stem(3 * arch.patch**2, arch)
-        self.blocks = nn.ModuleList(Block(arch.width, arch.heads, arch.mlp_ratio) for _ in range(arch.layers))
-        self.norm = nn.LayerNorm(arch.width)
+        self.trunk: Trunk | None = open_trunk(arch) if arch.trunk else None
+        if self.trunk is None:
+            self.embed = _stem(3 * arch.patch**2, arch)
+            self.blocks = nn.ModuleList(Block(arch.width, arch.heads, arch.mlp_ratio) for _ in range(arch.layers))
+            self.norm = nn.LayerNorm(arch.width)
         self.head = FinerGrid(arch)
-        self.apply(_begin)
+        for name, part in self.named_children():
+            if name != "trunk":
+                part.apply(_begin)
 
     def patches(self, pixels: Tensor) -> Tensor:
         """Pixels [B, 3, H, W], H and W whole patches, as [B, H/p * W/p, 3 p p]: row-major patches of channel-major pixels."""
@@ -138,6 +143,9 @@ class PageEncoder(nn.Module):
         `keys`, bool [B, N], is false for padding: nothing attends to it, and its own rows mean nothing. The tokens of a page
         depend on nothing but that page's, in whatever order they come.
         """
+        if self.trunk is not None:
+            found: Tensor = self.trunk(patches, position, keys)
+            return found
         turn = turns(position, self.arch.width // self.arch.heads)
         x = self.embed(patches)
         for block in self.blocks:
@@ -145,7 +153,9 @@ class PageEncoder(nn.Module):
         return self.norm(x)
 
     def layers(self) -> list[Block]:
-        """The blocks, in order."""
+        """The blocks, in order. UsageError where they are another library's: nothing is known of what happens between those."""
+        if self.trunk is not None:
+            raise UsageError(f"the blocks of trunk {self.arch.trunk!r} are another library's and cannot be looked into")
         return [block for block in self.blocks if isinstance(block, Block)]
 
     def forward(self, pixels: Tensor, kept: Tensor | None = None) -> Tensor:

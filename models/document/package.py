@@ -251,6 +251,12 @@ def _parse(document: dict[str, Any], weights: Mapping[Part, bytes], uri: str) ->
         raise ModelError(
             f"{where}: crop is {package.crop}; it must be whole patches of {package.architecture.patch} px"
         )
+    arch = package.architecture
+    if arch.trunk and arch.table * arch.patch != package.crop:
+        raise ModelError(
+            f"{where}: crop is {package.crop}, its trunk {arch.trunk} has a table of {arch.table} positions a side of "
+            f"{arch.patch} px"
+        )
     if package.classifies and package.crop // package.patch % 2:
         raise ModelError(
             f"{where}: crop is {package.crop}; its classifier judges squares of 2 x 2 patches, which must fit into it"
