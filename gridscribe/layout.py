@@ -74,6 +74,11 @@ def windows_key(product: str, item: str) -> str:
     return f"{product_prefix(product)}/tokens/{check_id(item, 'item')}.windows.parquet"
 
 
+def thumbnails_key(product: str, item: str) -> str:
+    """`products/<product>/tokens/<item>.thumbnails.parquet`: the tokens of whole pages in one crop, on grids of their own."""
+    return f"{product_prefix(product)}/tokens/{check_id(item, 'item')}.thumbnails.parquet"
+
+
 def concepts_key(product: str) -> str:
     """`products/<product>/concepts.parquet`: the concept bank that labels of regions are taken from."""
     return f"{product_prefix(product)}/concepts.parquet"
@@ -201,7 +206,7 @@ class ProductKey:
     folder: str | None
     """The image's id where the object is a part of an image (`masks/<image>/<item>.tif`; `regions/` likewise)."""
     kind: str
-    """The suffixes between id and extension without digest: "", "confidence", "height", "regions", "windows" ..."""
+    """The suffixes between id and extension without digest: "", "confidence", "height", "regions", "windows", "thumbnails" ..."""
     digest: str | None
     """16 hex where the object's own name was taken by other bytes."""
     extension: str

@@ -193,8 +193,8 @@ def test_pixels_or_lots_say_what_is_computed(encoder: LookingEncoder, package: D
     ("tokens", "told"),
     [
         ({"pruner": {"method": "events"}}, "works before the encoder"), ({"pruner": {"method": "skip"}}, "works within the"),
-        ({"before": {"method": "ward"}}, "works after the encoder"), ({"before": {"method": "events"}}, "works on earlier"),
-        ({"before": "yes"}, "must be True, False or a dict"), ({"within": 3}, "must be None or a dict"),
+        ({"patches": {"method": "ward"}}, "works after the encoder"), ({"patches": {"method": "events"}}, "works on earlier"),
+        ({"before": "yes"}, "must be True or False"), ({"patches": 3}, "None or a dict with a method"), ({"within": 3}, "must be None or a dict"),
         ({"within": {"method": "ward"}}, "the method there is 'skip'"), ({"within": {"keep": 2}}, "keep is 2"),
         ({"within": {}, "pruner": {"method": "transition"}}, "so none may pass them by"),
     ],
@@ -205,9 +205,9 @@ def test_settings_that_cannot_be_are_refused(tokens: dict[str, Any], told: str) 
 
 
 def test_what_needs_torch_says_so(package: DocumentPackage) -> None:
-    job = pages_job({"tokens": {"pruner": {"method": "transition"}, "before": {"method": "pixelprune", "tau": 3}}})
+    job = pages_job({"tokens": {"pruner": {"method": "transition"}, "patches": {"method": "pixelprune", "tau": 3}}})
     assert job.tokens.inside
-    assert job.settings()["tokens"]["before"]["tau"] == 3
+    assert job.settings()["tokens"]["patches"]["tau"] == 3
     assert not pages_job({}).tokens.inside
     assert pages_job({"tokens": {"within": {"keep": 0.5}}}).tokens.inside
     with pytest.raises(UsageError, match="use torch"):

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 import subprocess
 import sys
 import threading
@@ -11,13 +13,16 @@ from typing import Any
 
 import duckdb
 import numpy as np
+import obstore
 import pytest
 from click.testing import CliRunner
+from obstore.store import S3Store
 from PIL import Image
 
 from gridscribe import Client
 from gridscribe.cli import cli
 from gridscribe.errors import QueryError, UsageError
+from gridscribe.gc import collect_garbage
 from gridscribe.manifest import read_manifest, read_manifest_inputs
 from gridscribe.models.document.encoder import open_page_encoder, resolve_page_engine
 from gridscribe.models.document.package import gram_vectors, load_document_model
@@ -26,6 +31,8 @@ from gridscribe.pipelines.documents.cropping import cut_page, page_crops
 from gridscribe.status import job_statuses
 from gridscribe.store import open_store
 from gridscribe.workers.run import RunRequest, RunResult, dry_run_report, run_job
+from tests.kills import commits, finish, kill_all, start, wait_for_commits, workers_of
+from tests.s3server import S3Server
 from tests.tiny import tree_bytes
 from tests.tiny_document import TINY, letter, pdf_bytes, tiny_document
 
@@ -185,6 +192,125 @@ def test_a_stopped_and_a_killed_job_go_on_and_end_with_the_same_bytes(place: Pat
     if not whole.exists():
         run(place, whole, overrides={"bundle_pages": 1})
     assert tree_bytes(killed) == tree_bytes(whole)
+
+
+def test_a_killed_ray_worker_is_replaced_and_a_killed_driver_resumed(place: Path) -> None:
+    docs = place / "letters"
+    docs.mkdir()
+    for k in range(40):
+        letter(f"letter {k}\nTotal {k}", (400, 300)).save(docs / f"l{k:02}.png", dpi=(72, 72))
+    told = [f"model={place / 'model'}", "inputs.dpi=72.0", "bundle_pages=1"]
+
+    def command(out: Path, executor: str, workers: int) -> list[str]:
+        options = [part for option in told for part in ("--cfg-options", option)]
+        return [
+            *(
+                sys.executable,
+                "-m",
+                "gridscribe",
+                "run",
+                "documents",
+                "--json",
+                "--input",
+                str(docs),
+                "--output",
+                str(out),
+            ),
+            *("--executor", executor, "--workers", str(workers), *options),
+        ]
+
+    finish(command(place / "letters-whole", "local", 1))
+    whole = tree_bytes(place / "letters-whole")
+    process = start(command(place / "letters-worker", "ray", 2))
+    wait_for_commits(place / "letters-worker", 3, process)
+    victims = workers_of(process.pid)
+    assert victims, "no Ray worker found to kill"
+    os.kill(victims[0], signal.SIGKILL)
+    stdout, stderr = process.communicate(timeout=240)
+    assert process.returncode == 0, stderr
+    assert json.loads(stdout)["counts"]["done"] == 40
+    assert tree_bytes(place / "letters-worker") == whole
+    process = start(command(place / "letters-driver", "ray", 1))
+    wait_for_commits(place / "letters-driver", 5, process)
+    kill_all(process)
+    left = commits(place / "letters-driver")
+    assert 5 <= len(left) < 40
+    again = finish(command(place / "letters-driver", "ray", 1))
+    assert again["computed"] == 40 - len(left)
+    assert tree_bytes(place / "letters-driver") == whole
+
+
+def test_documents_from_s3_to_s3_give_the_same_objects(
+    place: Path, done: RunResult, s3_env: S3Server, s3_uri: str
+) -> None:
+    bucket, _, prefix = s3_uri.removeprefix("s3://").partition("/")
+    remote = S3Store(bucket, client_options={"allow_http": True}, virtual_hosted_style_request=False)
+    for path in sorted((place / "docs").iterdir()):
+        obstore.put(remote, f"{prefix}/in/{path.name}", path.read_bytes())
+    options = {"model": str(place / "model"), "inputs": {"dpi": 72.0}, "bundle_pages": 3}
+    ask = RunRequest("documents", (f"{s3_uri}/in/",), f"{s3_uri}/out", executor="local", overrides=options)
+    found = run_job(ask)
+    assert (found.counts, found.product) == (done.counts, done.product)
+    store = open_store(f"{s3_uri}/out")
+    masks = {Path(info.key).name: store.get(info.key) for info in store.list("products") if info.key.endswith(".png")}
+    here = {Path(name).name: data for name, data in tree_bytes(place / "out").items() if name.endswith(".png")}
+    assert sorted(masks.values()) == sorted(here.values())  # ids tell where a page came from, pixels do not
+    (best, *_) = Client(f"{s3_uri}/out").match_pages("total 20")
+    (wanted, *_) = Client(place / "out").match_pages("total 20")
+    assert (best.score, best.box, best.page) == (wanted.score, wanted.box, wanted.page)
+    assert run_job(ask).nothing_to_do
+
+
+def test_thumbnails_are_pages_of_one_crop_with_a_grid_of_their_own(
+    place: Path, done: RunResult, tmp_path: Path
+) -> None:
+    """By the slow way: the page resampled onto one crop, and that crop encoded; what is stored of the pages stays the same."""
+    torch = {"name": "torch", "precision": "float32", "threads": 1}
+    other = run(place, tmp_path / "out", overrides={"thumbnails": True, "engine": torch})
+    plain = run(place, tmp_path / "plain", overrides={"engine": torch})
+    assert other.product != plain.product
+    package = load_document_model(place / "model")
+    encoder = open_page_encoder(resolve_page_engine("torch", package, precision="float32", threads=1), package)
+    client, without = Client(tmp_path / "out"), Client(tmp_path / "plain")
+    page = np.asarray(Image.open(place / "docs" / "b.png").convert("RGB"))
+    small = np.asarray(Image.fromarray(page).resize((112, 112), Image.Resampling.LANCZOS))
+    dense = encoder.encode(small).reshape(256, -1)
+    stored = client.page("b", 0).thumbnail()
+    assert (stored.frame.grid_h, stored.frame.grid_w) == (16, 16)
+    assert 0 < len(stored) < 256
+    unit = dense / np.linalg.norm(dense, axis=1, keepdims=True)
+    np.testing.assert_allclose(stored.dense(), unit[stored.index], atol=0.01)
+    corners = np.array(stored.frame.corners(255))  # the last cell ends where the page does
+    np.testing.assert_allclose(corners.max(axis=0), [300, 130], atol=1e-6)
+    for number in range(4):
+        assert client.page("a-pdf", number).kept == without.page("a-pdf", number).kept
+        assert client.page("a-pdf", number).match("total") != []
+    assert [m.box for m in client.match_pages("total")] == [m.box for m in without.match_pages("total")]
+    with pytest.raises(QueryError, match="stores no thumbnails"):
+        without.page("b", 0).thumbnail()
+    assert collect_garbage(open_store(tmp_path / "out")).removed == ()
+
+
+@pytest.mark.parametrize(
+    "tokens",
+    [
+        {"pruner": {"method": "transition", "keep": 0.2, "block": 16}}, {"pruner": {"method": "correlation", "block": 16}},
+        {"within": {"keep": 0.5, "first": 1, "last": 2}, "pruner": {"method": "ward", "keep": 0.1, "block": 16}},
+        {"patches": {"method": "pixelprune", "tau": 8}, "pruner": {"method": "all"}},
+    ],
+)  # fmt: skip
+def test_methods_of_a_config_are_run_and_searched(place: Path, tmp_path: Path, tokens: dict[str, Any]) -> None:
+    result = run(place, tmp_path / "out", overrides={"tokens": tokens})
+    assert result.counts["done"] == PAGES
+    client = Client(tmp_path / "out")
+    page = client.page("a-pdf", 1)
+    assert 0 < page.kept < page.grid_h * page.grid_w
+    assert page.match("total")
+    if "pruner" in tokens and tokens["pruner"]["method"] in ("transition", "ward"):
+        share = page.kept / (page.grid_h * page.grid_w)
+        assert share == pytest.approx(tokens["pruner"]["keep"], abs=0.01)
+    if tokens["pruner"]["method"] in ("correlation", "ward"):
+        assert page.at(100, 100).state in ("kept", "merged")
 
 
 def test_a_blank_page_has_a_row_and_no_token(place: Path, done: RunResult, tmp_path: Path) -> None:

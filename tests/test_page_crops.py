@@ -6,10 +6,9 @@ import math
 
 import numpy as np
 import pytest
-from PIL import Image
 
 from gridscribe.errors import UsageError
-from gridscribe.pipelines.documents.cropping import cut_page, joined, page_crops, thumbnail
+from gridscribe.pipelines.documents.cropping import cut_page, joined, page_crops
 
 
 def test_the_grid_changes_the_page_least() -> None:
@@ -73,14 +72,3 @@ def test_a_mark_is_found_where_it_stands() -> None:
     cells = dark.reshape(frame.grid_h, 8, frame.grid_w, 8).mean(axis=(1, 3))
     row, col = divmod(int(cells.argmax()), frame.grid_w)
     assert frame.index_at(208, 330) == row * frame.grid_w + col
-
-
-def test_the_thumbnail_is_the_whole_page_on_one_crop() -> None:
-    page = np.zeros((100, 300, 3), np.uint8)
-    page[:, 150:] = 200
-    small = thumbnail(page, 32)
-    assert small.shape == (32, 32, 3)
-    assert (small[:, :14] < 20).all()
-    assert (small[:, 18:] > 180).all()
-    same = np.asarray(Image.fromarray(page).resize((32, 32), Image.Resampling.LANCZOS))
-    assert (small == same).all()

@@ -12,7 +12,8 @@ inputs = dict(dpi=150.0)
 engine = dict(name="auto")
 
 # `before`: patches that the model's classifier takes for paper are never computed. What is stored of the others: what is text,
-# `pruner=dict(method="text-prior", threshold=0.5)`, or any other method that works after the encoder.
+# `pruner=dict(method="text-prior", threshold=0.5)`, or any other method that works after the encoder. In the classifier's place:
+# `patches=dict(method="pixelprune", tau=3)`; patches that pass layers by: `within=dict(keep=0.5)` (docs/pruning.md).
 tokens = dict(before=True, kind="int8")
 
 # A mask of its text for each page.

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
+
+import numpy as np
 
 from gridscribe.canonical import sha256
 from gridscribe.commits import Commit, ObjectRecord, read_commits
@@ -14,8 +16,8 @@ from gridscribe.layout import parse_product_key
 from gridscribe.products import list_products, read_product
 from gridscribe.store import Store, concurrently
 from gridscribe.tables import ImageRow, read_images
-from gridscribe.token_tables import frame_of
-from gridscribe.tokens import TokenFrame
+from gridscribe.token_tables import frame_of, token_columns
+from gridscribe.tokens import TokenFrame, TokenGrid
 
 ROLE = "document"
 POINTS = 72.0
@@ -57,6 +59,8 @@ class StoredPage:
     text: str | None
     """Key of its text mask."""
     item: str
+    thumbnail: tuple[ObjectRecord, ImageRow] | None = None
+    """The table that the tokens of its thumbnail stand in, and a row as the images table would have of them."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -134,7 +138,17 @@ def _pages(store: Store, commit: Commit) -> Iterator[StoredPage]:
         frame = None if row is None else frame_of(row)
         if row is None or frame is None or entry["tokens"] not in records:
             raise LayoutError(f"item {commit.item}: page {entry['page']} of {entry['image']} is not in its tables")
-        yield StoredPage(row, frame, records[entry["tokens"]], entry.get("text"), commit.item)
+        small = entry.get("thumbnail")
+        thumbnail = None if small is None else (records[small["tokens"]], _thumbnail_row(row, small))
+        yield StoredPage(row, frame, records[entry["tokens"]], entry.get("text"), commit.item, thumbnail)
+
+
+def _thumbnail_row(row: ImageRow, small: dict[str, Any]) -> ImageRow:
+    a, b, c, d, e, f = (float(value) for value in small["transform"])
+    height, width = (int(value) for value in small["grid"])
+    frame = TokenFrame(height, width, int(small["patch"]), transform=(a, b, c, d, e, f))
+    none = TokenGrid(frame, np.empty(0, np.int32))
+    return replace(row, **{**token_columns(none), "n_kept": int(small["kept"])})
 
 
 def _product(value: dict[str, Any]) -> DocumentProduct:

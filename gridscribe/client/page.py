@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gridscribe.client.page_search import Box, PageMatch
+from gridscribe.tokens import TokenGrid
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -54,6 +55,7 @@ class Page:
     model: str
     _at: Callable[[float, float], PageToken] = field(repr=False, compare=False)
     _match: Callable[[str, int], list[PageMatch]] = field(repr=False, compare=False)
+    _thumbnail: Callable[[], TokenGrid] = field(repr=False, compare=False)
 
     def at(self, x: float, y: float) -> PageToken:
         """The token under a position in points from the upper left corner. `QueryError` outside the page."""
@@ -62,3 +64,10 @@ class Page:
     def match(self, text: str, top_k: int = 5) -> list[PageMatch]:
         """The places of the page that most look as if `text` stood there, best first, none over another; none on a blank page."""
         return self._match(text, top_k)
+
+    def thumbnail(self) -> TokenGrid:
+        """The tokens of the page seen whole in one crop, on a grid of their own, its frame over the page's pixels.
+
+        `QueryError` where the product stores none. Tokens that a merging method absorbed there are not told of.
+        """
+        return self._thumbnail()

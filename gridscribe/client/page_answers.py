@@ -22,6 +22,7 @@ from gridscribe.client.page_words import PageWords
 from gridscribe.errors import QueryError
 from gridscribe.store import Store
 from gridscribe.token_reader import open_tokens
+from gridscribe.tokens import TokenGrid
 
 MOST = 10_000  # matches of one question
 
@@ -82,6 +83,7 @@ class PageAnswers:
             model=told.label,
             _at=partial(self._at, index, stored),
             _match=partial(self._page_match, index, stored),
+            _thumbnail=partial(self._thumbnail, index, stored),
         )
 
     def match(self, text: str, top_k: int, threshold: float | None, product: str | None) -> Iterator[PageMatch]:
@@ -91,6 +93,15 @@ class PageAnswers:
 
     def _page_match(self, index: DocumentIndex, stored: StoredPage, text: str, top_k: int) -> list[PageMatch]:
         return page_matches(self._store, index, stored, self._words.query(index.product, text), _count(top_k))
+
+    def _thumbnail(self, index: DocumentIndex, stored: StoredPage) -> TokenGrid:
+        if stored.thumbnail is None:
+            raise QueryError(
+                f"product {index.product.id} stores no thumbnails: run the job with --cfg-options thumbnails=True"
+            )
+        record, row = stored.thumbnail
+        table, read = open_tokens(self._store, record.key, record.size)
+        return table.grid(read, row)
 
     def _at(self, index: DocumentIndex, stored: StoredPage, x: float, y: float) -> PageToken:
         row, per_point = stored.row, index.product.dpi / POINTS

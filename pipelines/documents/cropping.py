@@ -2,8 +2,8 @@
 
 As InternVL and TokenFD cut pages, a page becomes `rows x cols` crops of one size, at most so many, without overlap. They choose
 the grid whose shape is nearest the page's, of whatever size; here nearness of scale counts as well, so that text keeps the size
-that the encoder was trained for as long as the limit allows. The thumbnail is a picture of its own with a grid of its own:
-no token of it has a place among the page's.
+that the encoder was trained for as long as the limit allows. A thumbnail is a page as one crop, its shape not kept, and has a
+grid of its own: no token of it has a place among the page's.
 """
 
 from __future__ import annotations
@@ -73,11 +73,6 @@ def cut_page(page: Pixels, crops: PageCrops) -> Pixels:
     whole = resampled(page, crops.rows * side, crops.cols * side)
     cut = whole.reshape(crops.rows, side, crops.cols, side, 3).swapaxes(1, 2)
     return np.ascontiguousarray(cut.reshape(crops.rows * crops.cols, side, side, 3))
-
-
-def thumbnail(page: Pixels, crop: int) -> Pixels:
-    """The whole page on one square of `crop` pixels a side, uint8 [crop, crop, 3], its shape not kept."""
-    return resampled(page, crop, crop)
 
 
 def joined(crops: PageCrops, values: NDArray[np.generic]) -> NDArray[np.generic]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import cast
 
 import numpy as np
@@ -31,6 +31,8 @@ class PageTokens:
     text: Float32
     """[grid_h, grid_w]: the probability that a cell is text; 0 where its patch was not computed."""
     crops: int
+    thumbnail: TokenGrid | None = None
+    """Kept cells of the whole page in one crop, on that crop's own grid; None where it was not asked for."""
 
 
 class PageEmbedder:
@@ -46,11 +48,12 @@ class PageEmbedder:
         *,
         before: bool | Pruner = False,
         within: SkipTokens | None = None,
+        thumbnails: bool = False,
     ) -> None:
         """`most`: crops of a page; `before`: whether the package's patch classifier says what is computed, where it has one, or
         a method that does; `within`: which patches pass layers by. A `within`, and a pruner that looks inside, need a
         `LookingEncoder`."""
-        self._inside, self._within = looks_inside(pruner), within
+        self._inside, self._within, self._thumbnails = looks_inside(pruner), within, thumbnails
         self._before = package.classifies if before is True else before
         self._package, self._encoder, self._pruner, self._kind, self._most = package, encoder, pruner, kind, most
         (self._paper,) = token_vectors(gram_vectors(package), [BACKGROUND])
@@ -58,8 +61,16 @@ class PageEmbedder:
 
     def embed(self, page: NDArray[np.uint8], digest: str, deadline: Deadline) -> PageTokens:
         """The tokens of a page uint8 [H, W, 3]; `digest` is of its content, for methods that draw lots."""
-        arch = self._package.architecture
         crops = page_crops(page.shape[0], page.shape[1], self._package.crop, self._most)
+        found = self._embed(page, crops, digest, deadline)
+        if not self._thumbnails:
+            return found
+        height, width = page.shape[:2]
+        whole = self._embed(page, PageCrops(height, width, self._package.crop, 1, 1), digest, deadline)
+        return replace(found, thumbnail=TokenGrid(whole.grid.frame, whole.grid.index, None, whole.grid.vectors))
+
+    def _embed(self, page: NDArray[np.uint8], crops: PageCrops, digest: str, deadline: Deadline) -> PageTokens:
+        arch = self._package.architecture
         cut = cut_page(page, crops)
         kept = self.kept_patches(cut, crops, digest)
         cells = self._package.crop // arch.cell

@@ -24,9 +24,10 @@ AFTER = {"vectors", "significance", "digest", "keys", "shallow"}
 class PageTokenOptions:
     """Which tokens of pages are computed, and which are stored."""
 
-    before: bool | Mapping[str, Any] = True
-    """What keeps patches from being computed: True is the package's patch classifier, where it has one; or a method of
-    `models.pruning` that works on pixels or by lot (`placement="before"`)."""
+    before: bool = True
+    """Whether the package's patch classifier keeps patches without text from being computed, where it has one."""
+    patches: Mapping[str, Any] | None = None
+    """In the classifier's place: a method of `models.pruning` that works before the encoder, on pixels or by lot."""
     within: Mapping[str, Any] | None = None
     """Settings of `models.pruning.skip`: patches that pass some of the encoder's layers by."""
     pruner: Mapping[str, Any] = field(default_factory=lambda: dict(TEXT))
@@ -35,12 +36,16 @@ class PageTokenOptions:
     """What a component is stored as; "int8" or "float16"."""
 
     def __post_init__(self) -> None:
-        if not isinstance(self.before, bool | Mapping):
-            raise UsageError(f"tokens.before={self.before!r}: must be True, False or a dict with a method")
+        if not isinstance(self.before, bool):
+            raise UsageError(f"tokens.before={self.before!r}: must be True or False")
+        if self.patches is not None and not isinstance(self.patches, Mapping):
+            raise UsageError(f"tokens.patches={self.patches!r}: must be None or a dict with a method")
         if not isinstance(self.first, bool):
             if self.first.placement != "before":
-                raise UsageError(f"tokens.before={self.before!r}: this method works {self.first.placement} the encoder")
-            check_given(self.first, {"pixels", "digest"}, f"tokens.before={self.before!r}")
+                raise UsageError(
+                    f"tokens.patches={self.patches!r}: this method works {self.first.placement} the encoder"
+                )
+            check_given(self.first, {"pixels", "digest"}, f"tokens.patches={self.patches!r}")
         if self.within is not None and not isinstance(self.within, Mapping):
             raise UsageError(
                 f"tokens.within={self.within!r}: must be None or a dict of settings, such as dict(keep=0.5)"
@@ -65,7 +70,7 @@ class PageTokenOptions:
     @property
     def first(self) -> Pruner | bool:
         """What prunes before the encoder: a method, True for the package's classifier, False for nothing."""
-        return self.before if isinstance(self.before, bool) else pruner_from_json(dict(self.before))
+        return self.before if self.patches is None else pruner_from_json(dict(self.patches))
 
     @property
     def skip(self) -> SkipTokens | None:
@@ -85,7 +90,8 @@ class PageTokenOptions:
     def to_json(self) -> dict[str, Any]:
         """Plain data with every setting, those that were left out too."""
         return {
-            "before": self.first if isinstance(self.first, bool) else self.first.to_json(),
+            "before": self.before if self.patches is None else False,
+            "patches": None if isinstance(self.first, bool) else self.first.to_json(),
             "within": None if self.skip is None else self.skip.to_json(),
             "pruner": self.made.to_json(),
             "kind": self.kind,
@@ -104,6 +110,8 @@ class PagesJob:
     tokens: PageTokenOptions = field(default_factory=PageTokenOptions)
     masks: bool = True
     """Whether a mask of its text is written for each page."""
+    thumbnails: bool = False
+    """Whether the tokens of each page seen whole in one crop are stored too, on a grid of their own: a look at its layout."""
     max_crops: int = 64
     """Most crops that a page is cut into; a page of more is made smaller."""
     bundle_pages: int = 16
@@ -118,8 +126,9 @@ class PagesJob:
             value = getattr(self, name)
             if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= most:
                 raise UsageError(f"{name}={value!r}: must be a whole number from 1 to {most}")
-        if not isinstance(self.masks, bool):
-            raise UsageError(f"masks={self.masks!r}: must be True or False")
+        for name in ("masks", "thumbnails"):
+            if not isinstance(getattr(self, name), bool):
+                raise UsageError(f"{name}={getattr(self, name)!r}: must be True or False")
         if not self.time_limit > 0:
             raise UsageError(f"time_limit={self.time_limit}: must be more than 0 seconds")
 
@@ -129,6 +138,7 @@ class PagesJob:
             "inputs": self.inputs.settings(),
             "tokens": self.tokens.to_json(),
             "masks": self.masks,
+            "thumbnails": self.thumbnails,
             "max_crops": self.max_crops,
         }
 

@@ -44,6 +44,7 @@ class PagesSpec:
     inputs: PageOptions
     tokens: PageTokenOptions
     masks: bool
+    thumbnails: bool
     max_crops: int
     time_limit: float
     environment: dict[str, str] = field(default_factory=dict)
@@ -75,6 +76,7 @@ class PagePipeline:
             spec.max_crops,
             before=tokens.first,
             within=tokens.skip,
+            thumbnails=spec.thumbnails,
         )
         self._store = open_store(spec.output)
         self._readers: queue.SimpleQueue[PageReader] = queue.SimpleQueue()
@@ -158,6 +160,14 @@ class PagePipeline:
         entries = [TokenEntry(part.image.document, part.image.page, tokens.grid) for part, tokens in pages]
         dim = self._package.architecture.embed_dim
         objects: dict[str, bytes] = {tokens_key: write_tokens(entries, dim, self.spec.tokens.kind)}
+        small = [
+            TokenEntry(part.image.document, part.image.page, tokens.thumbnail)
+            for part, tokens in pages
+            if tokens.thumbnail is not None
+        ]
+        thumbnails_key = layout.thumbnails_key(product, item.id)
+        if self.spec.thumbnails:
+            objects[thumbnails_key] = write_tokens(small, dim, self.spec.tokens.kind)
         masks: dict[str, str] = {}
         if self.spec.masks:
             for part, tokens in pages:
@@ -177,7 +187,17 @@ class PagePipeline:
                 "window": part.box.to_list(),
                 "tokens": named[tokens_key],
             }
-            images.append(entry | ({} if mask is None else {"text": mask}))
+            entry |= {} if mask is None else {"text": mask}
+            if tokens.thumbnail is not None:
+                frame = tokens.thumbnail.frame
+                entry["thumbnail"] = {
+                    "tokens": named[thumbnails_key],
+                    "kept": len(tokens.thumbnail),
+                    "patch": frame.patch,
+                    "grid": [frame.grid_h, frame.grid_w],
+                    "transform": list(frame.transform or ()),
+                }
+            images.append(entry)
         table = put_objects(self._store, {layout.images_key(product, item.id): write_images(rows)})
         statistics: dict[str, Any] = {
             "crops": sum(tokens.crops for _, tokens in pages),

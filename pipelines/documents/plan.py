@@ -50,7 +50,7 @@ class DocumentsPlan:
         config = self.config
         return PagesSpec(
             output, self.product, config.model, self.digest, self.engine, config.inputs, config.tokens, config.masks,
-            config.max_crops, config.time_limit, engine_environment(self.engine),
+            config.thumbnails, config.max_crops, config.time_limit, engine_environment(self.engine),
         )  # fmt: skip
 
 
