@@ -194,7 +194,8 @@ def test_pixels_or_lots_say_what_is_computed(encoder: LookingEncoder, package: D
     [
         ({"pruner": {"method": "events"}}, "works before the encoder"), ({"pruner": {"method": "skip"}}, "works within the"),
         ({"patches": {"method": "ward"}}, "works after the encoder"), ({"patches": {"method": "events"}}, "works on earlier"),
-        ({"before": "yes"}, "must be True or False"), ({"patches": 3}, "None or a dict with a method"), ({"within": 3}, "must be None or a dict"),
+        ({"before": "yes"}, "must be True or False"), ({"patches": 3}, "None or a dict with a method"),
+        ({"within": 3}, "must be None or a dict"),
         ({"within": {"method": "ward"}}, "the method there is 'skip'"), ({"within": {"keep": 2}}, "keep is 2"),
         ({"within": {}, "pruner": {"method": "transition"}}, "so none may pass them by"),
     ],

@@ -21,6 +21,9 @@ from PIL import Image
 
 from gridscribe import Client
 from gridscribe.cli import cli
+from gridscribe.client.documents import document_products, load_documents
+from gridscribe.client.page_search import similarities
+from gridscribe.client.page_words import PageWords
 from gridscribe.errors import QueryError, UsageError
 from gridscribe.gc import collect_garbage
 from gridscribe.manifest import read_manifest, read_manifest_inputs
@@ -30,6 +33,7 @@ from gridscribe.models.document.spelling import token_vectors
 from gridscribe.pipelines.documents.cropping import cut_page, page_crops
 from gridscribe.status import job_statuses
 from gridscribe.store import open_store
+from gridscribe.token_reader import open_tokens
 from gridscribe.workers.run import RunRequest, RunResult, dry_run_report, run_job
 from tests.kills import commits, finish, kill_all, start, wait_for_commits, workers_of
 from tests.s3server import S3Server
@@ -309,8 +313,22 @@ def test_methods_of_a_config_are_run_and_searched(place: Path, tmp_path: Path, t
     if "pruner" in tokens and tokens["pruner"]["method"] in ("transition", "ward"):
         share = page.kept / (page.grid_h * page.grid_w)
         assert share == pytest.approx(tokens["pruner"]["keep"], abs=0.01)
-    if tokens["pruner"]["method"] in ("correlation", "ward"):
+    if tokens["pruner"]["method"] in (
+        "correlation",
+        "ward",
+    ):  # a cell that was absorbed is asked by the vector that stands for it
         assert page.at(100, 100).state in ("kept", "merged")
+        index = load_documents(
+            open_store(tmp_path / "out"), next(iter(document_products(open_store(tmp_path / "out")).values()))
+        )
+        stored = index.page("a-pdf", 1)
+        store = open_store(tmp_path / "out")
+        table, read = open_tokens(store, stored.tokens.key, stored.tokens.size)
+        dense, held = table.grid(read, stored.row).scatter()
+        query = PageWords().query(index.product, "total")
+        assert held.all()
+        wanted = np.einsum("nd,hwd->nhw", query.vectors, dense)
+        np.testing.assert_allclose(similarities(store, stored, query), wanted, atol=1e-4)
 
 
 def test_a_blank_page_has_a_row_and_no_token(place: Path, done: RunResult, tmp_path: Path) -> None:

@@ -38,7 +38,8 @@ class PageMatch:
 
 
 def similarities(store: Store, page: StoredPage, query: TokenQuery) -> Float32:
-    """Cosines float32 [n, grid_h, grid_w] of the phrase's tokens with the page's cells, `NONE` where no token is kept."""
+    """Cosines float32 [n, grid_h, grid_w] of the phrase's tokens with the page's cells; a cell that another absorbed has that
+    one's, and a cell that was dropped `NONE`."""
     table, read = open_tokens(store, page.tokens.key, page.tokens.size)
     batches = list(table.stream(read, table.groups_of(page.row.image, page.row.page), at_once=table.footer.size))
     return _laid(page, query, batches)
@@ -94,10 +95,16 @@ def _bounds(store: Store, index: DocumentIndex, query: TokenQuery) -> Float32:
 
 
 def _laid(page: StoredPage, query: TokenQuery, batches: list[TokenBatch]) -> Float32:
-    out = np.full((len(query.lengths), page.frame.grid_h * page.frame.grid_w), NONE, np.float32)
-    for batch in batches:
-        out[:, batch.index] = _cosines(batch, query, page.tokens.key)
-    return out.reshape(len(query.lengths), page.frame.grid_h, page.frame.grid_w)
+    size = len(query.lengths)
+    out = np.full((size, page.frame.grid_h * page.frame.grid_w), NONE, np.float32)
+    found = [_cosines(batch, query, page.tokens.key) for batch in batches]
+    if page.row.parent is None:
+        for batch, cosines in zip(batches, found, strict=True):
+            out[:, batch.index] = cosines
+    else:
+        slots = np.concatenate([np.empty((size, 0), np.float32), *found, np.full((size, 1), NONE)], axis=1)
+        out[:] = slots[:, np.frombuffer(page.row.parent, "<i4")]  # -1, of dropped cells, is the last
+    return out.reshape(size, page.frame.grid_h, page.frame.grid_w)
 
 
 def _cosines(batch: TokenBatch, query: TokenQuery, key: str) -> Float32:

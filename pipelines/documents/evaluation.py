@@ -27,6 +27,7 @@ from gridscribe.pipelines.documents.encoding import PageEmbedder, PageTokens
 from gridscribe.pipelines.documents.page_crops_data import load_page
 from gridscribe.pipelines.stages import Deadline
 from gridscribe.progress import Quiet, Reporter
+from gridscribe.tokens import TokenGrid
 
 Float32 = NDArray[np.float32]
 LETTERS = 4  # of a word, at least
@@ -161,9 +162,9 @@ def _scores(
     for number, page in enumerate(pages):
         known = sorted({text for text, _ in page.words if len(text) >= LETTERS})
         for word in rng.choice(known, min(words, len(known)), replace=False).tolist() if known else ():
-            places.append(_right_place(seen[number], grams, word, page))
+            places.append(right_place(seen[number].grid, grams, word, page))
             if len(holders[word]) == 1 and len(pages) > 1:
-                firsts.append(_best_page(seen, grams, word) == number)
+                firsts.append(best_page([tokens.grid for tokens in seen], grams, word) == number)
     found = {
         "pages": len(pages),
         "words asked": len(places),
@@ -176,21 +177,26 @@ def _scores(
     return found | ({"text mask": _mask_scores(masks)} if masks else {})
 
 
-def _similar(tokens: PageTokens, grams: Float32, word: str) -> tuple[Float32, list[int]]:
+def similarities(tokens: TokenGrid, grams: Float32, word: str) -> tuple[Float32, list[int]]:
+    """What `page_scores` takes of a word: cosines [n, grid_h, grid_w] of its tokens with a page's cells, and their lengths.
+
+    As the client has it: a cell that another absorbed has that one's vector.
+    """
     ids = token_ids(word)
     vectors = token_vectors(grams, ids)
     vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
-    frame = tokens.grid.frame
-    out = np.full((len(ids), frame.cells), NONE, np.float32)
-    out[:, tokens.grid.index] = vectors @ tokens.grid.dense().T
-    return out.reshape(len(ids), frame.grid_h, frame.grid_w), [len(spelling(one).removesuffix("</w>")) for one in ids]
+    frame = tokens.frame
+    cosines = np.concatenate([vectors @ tokens.dense().T, np.full((len(ids), 1), NONE)], axis=1).astype(np.float32)
+    lengths = [len(spelling(one).removesuffix("</w>")) for one in ids]
+    return cosines[:, tokens.source_map].reshape(len(ids), frame.grid_h, frame.grid_w), lengths
 
 
-def _right_place(tokens: PageTokens, grams: Float32, word: str, page: KnownPage) -> bool:
-    found = best_places(*_similar(tokens, grams, word), 1)
+def right_place(tokens: TokenGrid, grams: Float32, word: str, page: KnownPage) -> bool:
+    """Whether the best place for a word lies on one that contains it."""
+    found = best_places(*similarities(tokens, grams, word), 1)
     if not found:
         return False
-    frame = tokens.grid.frame
+    frame = tokens.frame
     down, across = (found[0].row0 + found[0].row1) / 2, (found[0].col0 + found[0].col1) / 2
     for text, (x0, y0, x1, y1) in page.words:
         inside = x0 * frame.grid_w - AROUND <= across <= x1 * frame.grid_w + AROUND
@@ -199,9 +205,9 @@ def _right_place(tokens: PageTokens, grams: Float32, word: str, page: KnownPage)
     return False
 
 
-def _best_page(seen: list[PageTokens], grams: Float32, word: str) -> int:
-    scores = [place_scores(*_similar(tokens, grams, word)).max() for tokens in seen]
-    return int(np.argmax(scores))
+def best_page(seen: Sequence[TokenGrid], grams: Float32, word: str) -> int:
+    """The number of the page on which a word has the best place."""
+    return int(np.argmax([place_scores(*similarities(tokens, grams, word)).max() for tokens in seen]))
 
 
 def _mask_scores(masks: list[tuple[PageTokens, KnownPage]]) -> dict[str, float]:
