@@ -79,6 +79,11 @@ def thumbnails_key(product: str, item: str) -> str:
     return f"{product_prefix(product)}/tokens/{check_id(item, 'item')}.thumbnails.parquet"
 
 
+def latents_key(product: str, item: str) -> str:
+    """`products/<product>/tokens/<item>.latents.parquet`: adaptive latents of the crops of pages, which have no grid."""
+    return f"{product_prefix(product)}/tokens/{check_id(item, 'item')}.latents.parquet"
+
+
 def concepts_key(product: str) -> str:
     """`products/<product>/concepts.parquet`: the concept bank that labels of regions are taken from."""
     return f"{product_prefix(product)}/concepts.parquet"
@@ -206,7 +211,7 @@ class ProductKey:
     folder: str | None
     """The image's id where the object is a part of an image (`masks/<image>/<item>.tif`; `regions/` likewise)."""
     kind: str
-    """The suffixes between id and extension without digest: "", "confidence", "height", "regions", "windows", "thumbnails" ..."""
+    """The suffixes between id and extension without digest: "", "confidence", "height", "regions", "windows", "latents" ..."""
     digest: str | None
     """16 hex where the object's own name was taken by other bytes."""
     extension: str

@@ -18,6 +18,7 @@ KEYS = {
     layout.commit_key: ("commits", "", "json"),
     layout.images_key: ("images", "", "parquet"),
     layout.tokens_key: ("tokens", "", "parquet"),
+    layout.latents_key: ("tokens", "latents", "parquet"),
     layout.thumbnails_key: ("tokens", "thumbnails", "parquet"),
     layout.regions_key: ("regions", "", "parquet"),
     layout.region_raster_key: ("regions", "regions", "tif"),

@@ -10,6 +10,7 @@ import torch
 from PIL import Image, ImageDraw, ImageFont
 
 from gridscribe.models.document.architecture import PageArchitecture
+from gridscribe.models.document.latents import AdaptiveLatents, LatentSettings
 from gridscribe.models.document.network import PageEncoder
 from gridscribe.models.document.package import DocumentPackage, assemble, write
 from gridscribe.models.document.patch_classifier import PatchClassifier
@@ -19,7 +20,9 @@ from gridscribe.models.weights import network_state
 TINY = PageArchitecture(patch=14, stem_width=16, width=32, layers=2, heads=2, doublings=1, head_width=12, embed_dim=16)
 
 
-def tiny_document(folder: Path, seed: int = 0, bias: float = 2.0, *, classifier: bool = False) -> DocumentPackage:
+def tiny_document(
+    folder: Path, seed: int = 0, bias: float = 2.0, *, classifier: bool = False, latents: LatentSettings | None = None
+) -> DocumentPackage:
     """Crops of 112 px; with the usual bias some cells are text and others are not, and so with the classifier's blocks."""
     torch.manual_seed(seed)
     network, space = PageEncoder(TINY), TokenSpace(TINY.embed_dim, buckets=400)
@@ -31,6 +34,7 @@ def tiny_document(folder: Path, seed: int = 0, bias: float = 2.0, *, classifier:
         network_state(network), space.grams.weight.detach().numpy(), name="tiny-pages", description="random",
         architecture=TINY, crop=112, dpi=72.0, mean=(0.9, 0.9, 0.9), std=(0.25, 0.25, 0.25), scale=10.0, bias=bias, source={},
         classifier=network_state(PatchClassifier(28)) if classifier else None,
+        latents=None if latents is None else (latents.to_json(), network_state(AdaptiveLatents(latents))),
     )  # fmt: skip
     write(folder, package, described)
     return package

@@ -59,6 +59,8 @@ class StoredPage:
     text: str | None
     """Key of its text mask."""
     item: str
+    latents: str | None = None
+    """Key of the table of its adaptive latents."""
     thumbnail: tuple[ObjectRecord, ImageRow] | None = None
     """The table that the tokens of its thumbnail stand in, and a row as the images table would have of them."""
 
@@ -140,7 +142,9 @@ def _pages(store: Store, commit: Commit) -> Iterator[StoredPage]:
             raise LayoutError(f"item {commit.item}: page {entry['page']} of {entry['image']} is not in its tables")
         small = entry.get("thumbnail")
         thumbnail = None if small is None else (records[small["tokens"]], _thumbnail_row(row, small))
-        yield StoredPage(row, frame, records[entry["tokens"]], entry.get("text"), commit.item, thumbnail)
+        yield StoredPage(
+            row, frame, records[entry["tokens"]], entry.get("text"), commit.item, entry.get("latents"), thumbnail
+        )
 
 
 def _thumbnail_row(row: ImageRow, small: dict[str, Any]) -> ImageRow:

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gridscribe.client.page_search import Box, PageMatch
+from gridscribe.latent_tables import CropLatents
 from gridscribe.tokens import TokenGrid
 
 
@@ -56,6 +57,7 @@ class Page:
     _at: Callable[[float, float], PageToken] = field(repr=False, compare=False)
     _match: Callable[[str, int], list[PageMatch]] = field(repr=False, compare=False)
     _thumbnail: Callable[[], TokenGrid] = field(repr=False, compare=False)
+    _latents: Callable[[], list[CropLatents]] = field(repr=False, compare=False)
 
     def at(self, x: float, y: float) -> PageToken:
         """The token under a position in points from the upper left corner. `QueryError` outside the page."""
@@ -71,3 +73,8 @@ class Page:
         `QueryError` where the product stores none. Tokens that a merging method absorbed there are not told of.
         """
         return self._thumbnail()
+
+    def latents(self) -> list[CropLatents]:
+        """The adaptive latents of the page's crops, row by row: each as many codes as it needed. `QueryError` where the product
+        stores none."""
+        return self._latents()

@@ -20,6 +20,7 @@ from gridscribe.client.page import Page, PageToken
 from gridscribe.client.page_search import PageMatch, archive_matches, page_matches
 from gridscribe.client.page_words import PageWords
 from gridscribe.errors import QueryError
+from gridscribe.latent_tables import CropLatents, read_latents
 from gridscribe.store import Store
 from gridscribe.token_reader import open_tokens
 from gridscribe.tokens import TokenGrid
@@ -84,6 +85,7 @@ class PageAnswers:
             _at=partial(self._at, index, stored),
             _match=partial(self._page_match, index, stored),
             _thumbnail=partial(self._thumbnail, index, stored),
+            _latents=partial(self._latents, index, stored),
         )
 
     def match(self, text: str, top_k: int, threshold: float | None, product: str | None) -> Iterator[PageMatch]:
@@ -102,6 +104,13 @@ class PageAnswers:
         record, row = stored.thumbnail
         table, read = open_tokens(self._store, record.key, record.size)
         return table.grid(read, row)
+
+    def _latents(self, index: DocumentIndex, stored: StoredPage) -> list[CropLatents]:
+        if stored.latents is None:
+            raise QueryError(
+                f"product {index.product.id} stores no latents: run the job with --cfg-options latents=0.03"
+            )
+        return read_latents(self._store.get(stored.latents), stored.latents, stored.row.image, stored.row.page)
 
     def _at(self, index: DocumentIndex, stored: StoredPage, x: float, y: float) -> PageToken:
         row, per_point = stored.row, index.product.dpi / POINTS

@@ -35,16 +35,23 @@ from gridscribe.models.package_files import (
 from gridscribe.models.weights import State, fill, read_weights, write_weights
 
 if TYPE_CHECKING:
+    from gridscribe.models.document.latents import AdaptiveLatents
     from gridscribe.models.document.network import PageEncoder
     from gridscribe.models.document.patch_classifier import PatchClassifier
 
 FORMAT = "gridscribe-document/1"
 TASK = "similarity-search"
-FILES = {"page": "page.safetensors", "tokens": "tokens.safetensors", "classifier": "classifier.safetensors"}
+FILES = {
+    "page": "page.safetensors",
+    "tokens": "tokens.safetensors",
+    "classifier": "classifier.safetensors",
+    "latents": "latents.safetensors",
+}
 LIMIT = 4 << 30
 GRAMS = "grams.weight"
-Part = Literal["page", "tokens", "classifier"]
-ALL: tuple[Part, ...] = ("page", "tokens", "classifier")
+Part = Literal["page", "tokens", "classifier", "latents"]
+ALL: tuple[Part, ...] = ("page", "tokens", "classifier", "latents")
+OPTIONAL = "classifier", "latents"
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +87,10 @@ class DocumentPackage:
     """The safetensors file of the patch classifier (`patch_classifier`); None where it was not asked for, or there is none."""
     classifies: bool = False
     """Whether the package has a patch classifier."""
+    latents: bytes | None = field(default=None, repr=False, compare=False)
+    """The safetensors file of adaptive latents (`latents`); None where it was not asked for, or there is none."""
+    latent_settings: dict[str, Any] | None = None
+    """Their sizes (`LatentSettings.to_json`); None where the package has none."""
 
     @property
     def window(self) -> int:
@@ -102,7 +113,7 @@ def load_document_model(uri: str | Path, *, parts: tuple[Part, ...] = ALL) -> Do
     place = place_of(asked, FILES["page"])
     described = read_files(place, asked, {MODEL_FILE: JSON_LIMIT})[MODEL_FILE]
     document = decoded(described, asked, FORMAT, "a model that reads pages")
-    there = [part for part in parts if part != "classifier" or _classifies(document)]
+    there = [part for part in parts if part not in OPTIONAL or _has(document, part)]
     weights = read_files(place, asked, {FILES[part]: LIMIT for part in there})
     return _parse(document, {part: weights[FILES[part]] for part in there}, asked)
 
@@ -122,16 +133,21 @@ def assemble(
     bias: float,
     source: Mapping[str, Any],
     classifier: State | None = None,
+    latents: tuple[Mapping[str, Any], State] | None = None,
     uri: str = "memory",
 ) -> tuple[DocumentPackage, bytes]:
-    """A package of these weights (`grams`: a vector for each bucket of the space of tokens; `classifier`: a `PatchClassifier`'s)
-    and its `model.json`, as `write` puts them down and `load_document_model` reads them.
+    """A package of these weights and its `model.json`, as `write` puts them down and `load_document_model` reads them.
+
+    `grams`: a vector for each bucket of the space of tokens; `classifier`: a `PatchClassifier`'s; `latents`: `LatentSettings` as
+    data, and weights.
 
     Matrices and kernels are stored in float16, vectors in float32. Raises ModelError as `load_document_model` does.
     """
     weights: dict[Part, bytes] = {"page": write_weights(page), "tokens": write_weights({GRAMS: grams})}
     if classifier is not None:
         weights["classifier"] = write_weights(classifier)
+    if latents is not None:
+        weights["latents"] = write_weights(latents[1])
     document = _describe(name, architecture, crop, tuple(mean), tuple(std))
     document["mlm:total_parameters"] = sum(int(array.size) for array in page.values()) + int(grams.size)
     document["gridscribe"] = {
@@ -145,6 +161,7 @@ def assemble(
         "scale": scale,
         "bias": bias,
         "source": dict(source),
+        **({} if latents is None else {"latents": dict(latents[0])}),
         "weights": {part: stated_bytes(FILES[part], data) for part, data in weights.items()},
     }
     return _parse(document, weights, uri), encode(document)
@@ -155,6 +172,8 @@ def write(folder: Path, package: DocumentPackage, described: bytes) -> None:
     files = {FILES["page"]: package.page, FILES["tokens"]: package.tokens}
     if package.classifies:
         files[FILES["classifier"]] = package.classifier
+    if package.latent_settings is not None:
+        files[FILES["latents"]] = package.latents
     write_files(folder, files, described)
 
 
@@ -177,6 +196,17 @@ def build_classifier(package: DocumentPackage) -> PatchClassifier:
         raise ValueError("the package has no patch classifier, or was read without it")
     network = PatchClassifier(2 * package.patch)
     fill(network, read_weights(package.classifier, f"{package.uri}: {FILES['classifier']}"), package.uri)
+    return network.eval()
+
+
+def build_latents(package: DocumentPackage) -> AdaptiveLatents:
+    """The adaptive latents with the package's weights, in evaluation mode on the CPU. Raises ModelError where they do not fit."""
+    from gridscribe.models.document.latents import AdaptiveLatents, LatentSettings
+
+    if package.latents is None or package.latent_settings is None:
+        raise ValueError("the package has no adaptive latents, or was read without them")
+    network = AdaptiveLatents(LatentSettings.from_json(package.latent_settings))
+    fill(network, read_weights(package.latents, f"{package.uri}: {FILES['latents']}"), package.uri)
     return network.eval()
 
 
@@ -210,9 +240,9 @@ def _describe(
     }
 
 
-def _classifies(document: Mapping[str, Any]) -> bool:
+def _has(document: Mapping[str, Any], part: str) -> bool:
     own = document.get("gridscribe")
-    return isinstance(own, dict) and isinstance(own.get("weights"), dict) and "classifier" in own["weights"]
+    return isinstance(own, dict) and isinstance(own.get("weights"), dict) and part in own["weights"]
 
 
 def _parse(document: dict[str, Any], weights: Mapping[Part, bytes], uri: str) -> DocumentPackage:
@@ -237,7 +267,9 @@ def _parse(document: dict[str, Any], weights: Mapping[Part, bytes], uri: str) ->
             page=weights.get("page"),
             tokens=weights.get("tokens"),
             classifier=weights.get("classifier"),
-            classifies=_classifies(document),
+            classifies=_has(document, "classifier"),
+            latents=weights.get("latents"),
+            latent_settings=dict(own["latents"]) if _has(document, "latents") else None,
         )
         for part, data in weights.items():
             check_bytes(own["weights"][part], data, f"{where}: {FILES[part]}")

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import cast
+from typing import NamedTuple, cast
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from gridscribe.models.document.encoder import CropEncoder, LookingEncoder, looks_inside
-from gridscribe.models.document.package import DocumentPackage, gram_vectors
+from gridscribe.models.document.latents import pooled, shortest
+from gridscribe.models.document.package import DocumentPackage, build_latents, gram_vectors
 from gridscribe.models.document.patch_classifier import blocks_of, dilated
 from gridscribe.models.document.spelling import BACKGROUND, token_vectors
 from gridscribe.models.pruning import Candidates, Pruner
@@ -20,6 +22,15 @@ from gridscribe.quantise import Kind, quantise
 from gridscribe.tokens import TokenFrame, TokenGrid
 
 Float32 = NDArray[np.float32]
+
+
+class CodedCrop(NamedTuple):
+    """The adaptive latents of a crop."""
+
+    row: int
+    col: int
+    codes: NDArray[np.uint16]
+    error: float
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -33,6 +44,8 @@ class PageTokens:
     crops: int
     thumbnail: TokenGrid | None = None
     """Kept cells of the whole page in one crop, on that crop's own grid; None where it was not asked for."""
+    latents: tuple[CodedCrop, ...] = ()
+    """Of each crop, where they were asked for."""
 
 
 class PageEmbedder:
@@ -49,11 +62,15 @@ class PageEmbedder:
         before: bool | Pruner = False,
         within: SkipTokens | None = None,
         thumbnails: bool = False,
+        latents: float | None = None,
     ) -> None:
         """`most`: crops of a page; `before`: whether the package's patch classifier says what is computed, where it has one, or
-        a method that does; `within`: which patches pass layers by. A `within`, and a pruner that looks inside, need a
-        `LookingEncoder`."""
+        a method that does; `within`: which patches pass layers by; `latents`: the error below which adaptive latents do. A
+        `within`, and a pruner that looks inside, need a `LookingEncoder`."""
         self._inside, self._within, self._thumbnails = looks_inside(pruner), within, thumbnails
+        self._enough, self._latents = latents, None if latents is None else build_latents(package)
+        if self._latents is not None and encoder.spec.name != "torch":
+            torch.set_num_threads(1)  # the last bits of a sum, and by them a code, depend on it
         self._before = package.classifies if before is True else before
         self._package, self._encoder, self._pruner, self._kind, self._most = package, encoder, pruner, kind, most
         (self._paper,) = token_vectors(gram_vectors(package), [BACKGROUND])
@@ -106,7 +123,18 @@ class PageEmbedder:
         )
         chosen = selection.grid
         vectors = flat[frame.local(chosen.index)] if chosen.vectors is None else chosen.dense()
-        return PageTokens(chosen.with_vectors(quantise(vectors, self._kind)), text.reshape(_shape(frame)), len(cut))
+        stored = chosen.with_vectors(quantise(vectors, self._kind))
+        return PageTokens(stored, text.reshape(_shape(frame)), len(cut), latents=self._coded(found, crops, deadline))
+
+    def _coded(self, found: Float32, crops: PageCrops, deadline: Deadline) -> tuple[CodedCrop, ...]:
+        if self._latents is None or self._enough is None:
+            return ()
+        out = []
+        for number, vectors in enumerate(found):
+            deadline.check()
+            codes, error = shortest(self._latents, pooled(vectors, self._latents.settings.side), self._enough)
+            out.append(CodedCrop(*divmod(number, crops.cols), codes, error))
+        return tuple(out)
 
     def _encode(
         self, crop: NDArray[np.uint8], kept: NDArray[np.bool_] | None, digest: str

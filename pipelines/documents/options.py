@@ -112,6 +112,9 @@ class PagesJob:
     """Whether a mask of its text is written for each page."""
     thumbnails: bool = False
     """Whether the tokens of each page seen whole in one crop are stored too, on a grid of their own: a look at its layout."""
+    latents: float | None = None
+    """Where the package has adaptive latents: the mean difference of a crop's tokens below which no more are added; None: none
+    are stored."""
     max_crops: int = 64
     """Most crops that a page is cut into; a page of more is made smaller."""
     bundle_pages: int = 16
@@ -129,6 +132,8 @@ class PagesJob:
         for name in ("masks", "thumbnails"):
             if not isinstance(getattr(self, name), bool):
                 raise UsageError(f"{name}={getattr(self, name)!r}: must be True or False")
+        if self.latents is not None and not self.latents >= 0:
+            raise UsageError(f"latents={self.latents!r}: must be None or a difference of at least 0")
         if not self.time_limit > 0:
             raise UsageError(f"time_limit={self.time_limit}: must be more than 0 seconds")
 
@@ -139,6 +144,7 @@ class PagesJob:
             "tokens": self.tokens.to_json(),
             "masks": self.masks,
             "thumbnails": self.thumbnails,
+            "latents": self.latents,
             "max_crops": self.max_crops,
         }
 

@@ -19,6 +19,7 @@ from gridscribe.commits import Commit, commit_item, put_objects
 from gridscribe.errors import ChangedError, InputError, ModelError
 from gridscribe.ingest.pages.reader import PageReader, local_copy
 from gridscribe.ingest.pages.values import PageImage, PageOptions
+from gridscribe.latent_tables import CropLatents, write_latents
 from gridscribe.models.document.encoder import open_page_encoder
 from gridscribe.models.document.package import load_document_model
 from gridscribe.models.engines.base import EngineSpec
@@ -45,6 +46,7 @@ class PagesSpec:
     tokens: PageTokenOptions
     masks: bool
     thumbnails: bool
+    latents: float | None
     max_crops: int
     time_limit: float
     environment: dict[str, str] = field(default_factory=dict)
@@ -77,6 +79,7 @@ class PagePipeline:
             before=tokens.first,
             within=tokens.skip,
             thumbnails=spec.thumbnails,
+            latents=spec.latents,
         )
         self._store = open_store(spec.output)
         self._readers: queue.SimpleQueue[PageReader] = queue.SimpleQueue()
@@ -168,6 +171,13 @@ class PagePipeline:
         thumbnails_key = layout.thumbnails_key(product, item.id)
         if self.spec.thumbnails:
             objects[thumbnails_key] = write_tokens(small, dim, self.spec.tokens.kind)
+        latents_key = layout.latents_key(product, item.id)
+        if self.spec.latents is not None:
+            objects[latents_key] = write_latents(
+                CropLatents(part.image.document, part.image.page, *coded)
+                for part, tokens in pages
+                for coded in tokens.latents
+            )
         masks: dict[str, str] = {}
         if self.spec.masks:
             for part, tokens in pages:
@@ -197,6 +207,8 @@ class PagePipeline:
                     "grid": [frame.grid_h, frame.grid_w],
                     "transform": list(frame.transform or ()),
                 }
+            if self.spec.latents is not None:
+                entry["latents"] = named[latents_key]
             images.append(entry)
         table = put_objects(self._store, {layout.images_key(product, item.id): write_images(rows)})
         statistics: dict[str, Any] = {

@@ -50,7 +50,7 @@ class DocumentsPlan:
         config = self.config
         return PagesSpec(
             output, self.product, config.model, self.digest, self.engine, config.inputs, config.tokens, config.masks,
-            config.thumbnails, config.max_crops, config.time_limit, engine_environment(self.engine),
+            config.thumbnails, config.latents, config.max_crops, config.time_limit, engine_environment(self.engine),
         )  # fmt: skip
 
 
@@ -67,6 +67,8 @@ def plan_documents(
             f"inputs.dpi={config.inputs.dpi:g}: model {package.name} reads pages of {package.dpi:g} dots per inch, at most a "
             f"factor of {DPI_RANGE} from it"
         )
+    if config.latents is not None and package.latent_settings is None:
+        raise UsageError(f"latents={config.latents:g}: model {package.name} has no adaptive latents")
     wish = config.engine
     inside = config.tokens.inside
     engine = resolve_page_engine(wish.name, package, precision=wish.precision, threads=wish.threads, inside=inside)
