@@ -1,4 +1,4 @@
-"""The document model from generated pages alone: its encoder trained in two stages, its patch classifier, examined and packaged.
+"""The document model from generated pages alone: an encoder in three stages, a patch classifier, latents, examined, packaged.
 
     python -m gridscribe.pipelines.train_documents [--work-dir DIR] [--scale 1.0]
 
@@ -17,6 +17,8 @@ from pathlib import Path
 from typing import Any
 
 from gridscribe.ingest.paperwork import write_pages
+from gridscribe.models.document.encoder import open_page_encoder, resolve_page_engine
+from gridscribe.models.document.latents import AdaptiveLatents, LatentSettings
 from gridscribe.models.document.package import (
     DocumentPackage,
     assemble,
@@ -29,47 +31,60 @@ from gridscribe.models.engines import restart_with_malloc_environment
 from gridscribe.models.package_files import MODEL_FILE
 from gridscribe.models.weights import network_state
 from gridscribe.pipelines.documents.evaluation import examine
+from gridscribe.pipelines.documents.latent_training import crop_tokens, examine_latents, train_latents
 from gridscribe.pipelines.documents.page_crops_data import CropPlan
 from gridscribe.pipelines.documents.patch_training import examine_classifier, train_classifier
 from gridscribe.pipelines.documents.training import train_documents
 
-TRAIN, HELD_OUT = (1001, 1600), (2002, 96)
-"""(seed, documents)."""
-STEPS = {"crops": 5600, "pages": 160}
-CLASSIFIER_STEPS = 400
+PLAIN, WIDE = ("shipped", "stems"), ("standard", "vocabulary")
+"""Faces and words of generated pages: few of them, and many."""
+PAGES = {
+    "plain-pages": (1001, 1600, *PLAIN),
+    "wide-pages": (3003, 1600, *WIDE),
+    "held-out-plain-pages": (2002, 96, *PLAIN),
+    "held-out-wide-pages": (4004, 96, *WIDE),
+}
+"""Folder: (seed, documents, faces, words)."""
+STAGES = (("crops", "plain-pages", 5600), ("words", "wide-pages", 3600), ("pages", "wide-pages", 240))
+"""(config, pages, steps), each from the weights of the one before."""
+CLASSIFIER_STEPS = 800
+LATENT_CROPS, LATENT_STEPS = 400, 600
 SEED = 0
 
 
-def made_pages(work_dir: Path) -> tuple[Path, Path]:
-    """Folders of training and held-out pages; made once."""
-    folders = work_dir / "train-pages", work_dir / "held-out-pages"
-    for folder, (seed, count) in zip(folders, (TRAIN, HELD_OUT), strict=True):
+def made_pages(work_dir: Path) -> None:
+    """The folders of `PAGES`; made once."""
+    for name, (seed, count, fonts, words) in PAGES.items():
+        folder = work_dir / name
         if not (folder / "complete").exists():
-            write_pages(folder, count, seed, workers=os.cpu_count() or 1)
+            write_pages(folder, count, seed, fonts, words, workers=os.cpu_count() or 1)  # type: ignore[arg-type]
             (folder / "complete").touch()
-    return folders
 
 
-def train_stages(data: Path, work_dir: Path, scale: float = 1.0) -> DocumentPackage:
+def train_stages(work_dir: Path, scale: float = 1.0) -> DocumentPackage:
     """The encoder's stages one after another, each from the one before; those that are done are not done again."""
     before: Path | None = None
-    for stage, steps in STEPS.items():
+    for stage, pages, steps in STAGES:
         folder = work_dir / stage
         if not (folder / "package" / MODEL_FILE).exists():
             train_documents(
-                stage, folder, data=data, pretrained=before, threads=os.cpu_count(), steps=max(2, round(steps * scale)), seed=SEED
+                stage, folder, data=work_dir / pages, pretrained=before, threads=os.cpu_count(),
+                steps=max(2, round(steps * scale)), seed=SEED,
             )  # fmt: skip
         before = folder / "package"
     assert before is not None
     return load_document_model(before)
 
 
-def with_classifier(encoder: DocumentPackage, data: Path, held_out: Path, folder: Path, steps: int) -> dict[str, Any]:
-    """Train the patch classifier, and write both as one package into `folder`; returns the classifier's scores."""
+def finished(encoder: DocumentPackage, data: Path, held_out: Path, folder: Path, scale: float = 1.0) -> dict[str, Any]:
+    """Train the patch classifier and the adaptive latents, and write all as one package into `folder`; returns their scores."""
     side = 2 * encoder.patch
     plan = CropPlan(encoder.crop, encoder.crop // encoder.architecture.cell, encoder.dpi)
-    network = train_classifier(data, plan, side, steps=steps, seed=SEED)
-    scores = asdict(examine_classifier(network, held_out, plan, side))
+    steps = max(2, round(CLASSIFIER_STEPS * scale))
+    classifier = train_classifier(data, plan, side, steps=steps, seed=SEED)
+    scores = asdict(examine_classifier(classifier, held_out, plan, side))
+    settings = LatentSettings(encoder.architecture.embed_dim)
+    latents, errors = _latents(encoder, settings, data, held_out, scale)
     package, described = assemble(
         network_state(build_page_encoder(encoder)),
         gram_vectors(encoder),
@@ -82,11 +97,33 @@ def with_classifier(encoder: DocumentPackage, data: Path, held_out: Path, folder
         std=encoder.std,
         scale=encoder.scale,
         bias=encoder.bias,
-        source={**encoder.source, "classifier": {"steps": steps, "seed": SEED, "held_out": scores}},
-        classifier=network_state(network),
+        source={
+            **encoder.source,
+            "classifier": {"steps": steps, "seed": SEED, "held_out": scores},
+            "latents": {"steps": max(2, round(LATENT_STEPS * scale)), "seed": SEED, "held_out": errors},
+        },
+        classifier=network_state(classifier),
+        latents=(settings.to_json(), network_state(latents)),
     )
     write(folder, package, described)
-    return scores
+    return {"classifier": scores, "latents": errors}
+
+
+def _latents(
+    package: DocumentPackage, settings: LatentSettings, data: Path, held_out: Path, scale: float
+) -> tuple[AdaptiveLatents, list[float]]:
+    """The latents, and the error of each pass on pages that they have not seen."""
+    encoder = open_page_encoder(
+        resolve_page_engine("torch", package, precision="float32", threads=os.cpu_count()), package
+    )
+    try:
+        count = max(2, round(LATENT_CROPS * scale))
+        tokens = crop_tokens(encoder, package, data, settings.side, count, SEED)
+        others = crop_tokens(encoder, package, held_out, settings.side, max(2, count // 8), SEED)
+    finally:
+        encoder.close()
+    network = train_latents(tokens, settings, steps=max(2, round(LATENT_STEPS * scale)), seed=SEED)
+    return network, [round(error, 5) for error in examine_latents(network, others)]
 
 
 def main() -> None:
@@ -98,13 +135,18 @@ def main() -> None:
     parser.add_argument("--work-dir", type=Path, default=Path("work_dirs/documents"))
     parser.add_argument("--scale", type=float, default=1.0)
     options = parser.parse_args()
-    data, held_out = made_pages(options.work_dir)
-    encoder = train_stages(data, options.work_dir, options.scale)
-    folder = options.work_dir / "package"
+    made_pages(options.work_dir)
+    encoder = train_stages(options.work_dir, options.scale)
+    folder, held_out = options.work_dir / "package", options.work_dir / "held-out-wide-pages"
     if not (folder / MODEL_FILE).exists():
-        with_classifier(encoder, data, held_out, folder, max(2, round(CLASSIFIER_STEPS * options.scale)))
+        finished(encoder, options.work_dir / "wide-pages", held_out, folder, options.scale)
     package = load_document_model(folder)
-    found = {"classifier": package.source["classifier"]["held_out"], **examine(package, held_out, seed=SEED)}
+    found = {
+        "classifier": package.source["classifier"]["held_out"],
+        "latents": package.source["latents"]["held_out"],
+        "plain pages": examine(package, options.work_dir / "held-out-plain-pages", seed=SEED),
+        "wide pages": examine(package, held_out, seed=SEED),
+    }
     (options.work_dir / "evaluation.json").write_text(json.dumps(found, indent=1) + "\n")
     sys.stdout.write(json.dumps(found, indent=1) + "\n")
 

@@ -23,7 +23,7 @@ from gridscribe.models.engines import malloc_environment
 from gridscribe.pipelines.documents.evaluation import examine, letters
 from gridscribe.pipelines.documents.page_crops_data import CropPlan, PageCrops, collate_pages, crop_page, load_page
 from gridscribe.pipelines.documents.patch_training import scores_of
-from gridscribe.pipelines.train_documents import with_classifier
+from gridscribe.pipelines.train_documents import finished
 
 SMALL = {
     "side": 112,
@@ -108,10 +108,12 @@ def test_both_stages_and_the_classifier_make_a_package(pages: Path, tmp_path: Pa
     assert CliRunner(env=malloc_environment()).invoke(cli, second, catch_exceptions=False).exit_code == 0
     encoder = load_document_model(tmp_path / "c" / "package")
     assert encoder.source["training"]["initial_weights"]["digest"] == digests[0]
-    scores = with_classifier(encoder, pages, pages, tmp_path / "whole", 3)
+    scores = finished(encoder, pages, pages, tmp_path / "whole", 0.004)
     package = load_document_model(tmp_path / "whole")
     assert package.classifies
-    assert set(scores) == {"average_precision", "recall", "kept", "text"}
+    assert set(scores["classifier"]) == {"average_precision", "recall", "kept", "text"}
+    assert package.latent_settings is not None
+    assert len(scores["latents"]) == 8
     found = examine(package, pages, words=2)
     assert set(found) == {"all patches", "classifier before"}
     assert 0 <= found["all patches"]["place right"] <= 1
