@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
@@ -11,6 +12,7 @@ import torch.nn.functional as F
 from gridscribe.errors import UsageError
 from gridscribe.models.document.architecture import PageArchitecture
 from gridscribe.models.document.losses import distance, mask_means, pairwise_sigmoid, similarity
+from gridscribe.models.document.neighbours import laid, neighbours, positions
 from gridscribe.models.document.network import FinerGrid, PageEncoder
 from gridscribe.models.document.rotary import rotate, turns
 
@@ -166,3 +168,35 @@ def test_losses_equal_their_formulas() -> None:
     ):
         assert float(value.detach()) == 0
         assert value.requires_grad
+
+
+@pytest.mark.parametrize("doublings", [0, 1, 2, 3])
+@pytest.mark.parametrize("share", [1.0, 0.4, 0.05])
+@torch.no_grad()
+def test_the_head_on_kept_cells_is_the_dense_head(doublings: int, share: float) -> None:
+    torch.manual_seed(doublings)
+    arch = PageArchitecture(patch=8, width=32, layers=1, heads=2, head_width=12, embed_dim=10, doublings=doublings)
+    head = FinerGrid(arch).double().eval()
+    for p in head.parameters():
+        p.add_(torch.randn(p.shape, dtype=torch.float64) * 0.1)
+    held = np.random.default_rng(3).random((ROWS, COLS)) < share
+    held[2, 3] = True
+    tokens = torch.randn(int(held.sum()), 32, dtype=torch.float64)
+    grid = torch.zeros(1, 32, ROWS * COLS, dtype=torch.float64)
+    grid[0, :, np.flatnonzero(held)] = tokens.T
+    wanted = head(grid.reshape(1, 32, ROWS, COLS), torch.from_numpy(held[None]))[0]
+    near = [torch.from_numpy(one) for one in neighbours(held, doublings)]
+    found = laid(head.kept(tokens, near).numpy(), held, doublings)
+    np.testing.assert_allclose(found, wanted.numpy(), atol=1e-6)
+
+
+def test_neighbours_are_those_of_the_grid() -> None:
+    held = np.random.default_rng(1).random((4, 6)) < 0.5
+    for level, around in enumerate(neighbours(held, 3)):
+        fine = held.repeat(2**level, axis=0).repeat(2**level, axis=1)
+        at = [tuple(one) for one in positions(held, level).tolist()]
+        assert sorted(at) == [tuple(one) for one in np.argwhere(fine).tolist()]
+        number = {place: k for k, place in enumerate(at)}
+        for k, (row, col) in enumerate(at):
+            wanted = [number.get((row + r, col + c), len(at)) for r in (-1, 0, 1) for c in (-1, 0, 1)]
+            assert around[k].tolist() == wanted

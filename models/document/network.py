@@ -9,6 +9,7 @@ a batch, so that no page depends on another; the encoder is small and trained fr
 from __future__ import annotations
 
 import itertools
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
@@ -105,12 +106,43 @@ class FinerGrid(nn.Module):
         cells, held = self.cells(grid, held)
         return self.project(cells) * held[..., None]
 
+    def kept(self, x: Tensor, near: Sequence[Tensor]) -> Tensor:
+        """The same for the cells of kept patches alone, which are all that is computed: tokens [n, width] and, for each
+        doubling, `neighbours` int64 [cells, 9] -> [n * s * s, embed_dim], in the order of `neighbours.positions`."""
+        for stage, around in zip(self.up, near, strict=True):
+            assert isinstance(stage, nn.Sequential)
+            conv, norm, activation = stage
+            assert isinstance(conv, nn.ConvTranspose2d)
+            assert isinstance(norm, ChannelNorm)
+            x = activation(
+                F.layer_norm(_children(conv, x, around), norm.normalized_shape, norm.weight, norm.bias, norm.eps)
+            )
+        found: Tensor = self.project(x)
+        return found
+
     def cells(self, grid: Tensor, held: Tensor) -> tuple[Tensor, Tensor]:
         """The same before it is projected, [B, s H, s W, head_width], and which cells are held, [B, s H, s W]."""
         for stage in self.up:
             grid = stage(grid * held[:, None])
             held = held.repeat_interleave(2, dim=1).repeat_interleave(2, dim=2)
         return grid.movedim(1, -1), held
+
+
+TAPS = ((1, 0), (3, -1)), ((2, 0), (0, 1))
+"""Of a kernel of 4 at stride 2 with padding 1: the (tap, step to the cell that it reads) of the first child and of the second."""
+
+
+def _children(conv: nn.ConvTranspose2d, x: Tensor, around: Tensor) -> Tensor:
+    """A transposed convolution as four matrix products: cells [n, C] and their surroundings [n, 9] -> children [n * 4, D]."""
+    read = torch.cat([x, x.new_zeros(1, x.shape[1])])[around]  # [n, 9, C]; what is not kept is zero
+    out = []
+    for rows in TAPS:
+        for cols in TAPS:
+            taps = [(ky, kx, 3 * (down + 1) + across + 1) for ky, down in rows for kx, across in cols]
+            weight = torch.cat([conv.weight[:, :, ky, kx] for ky, kx, _ in taps])  # [4 C, D]
+            out.append(torch.cat([read[:, place] for _, _, place in taps], dim=1) @ weight)
+    children = torch.stack(out, dim=1).flatten(0, 1)
+    return children if conv.bias is None else children + conv.bias
 
 
 class PageEncoder(nn.Module):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import queue
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from gridscribe.errors import EngineError
 from gridscribe.models.document.encoder import Bools, Float32, checked_crop, normalised_patches, patches_of
+from gridscribe.models.document.neighbours import laid, neighbours
 from gridscribe.models.document.package import DocumentPackage
 from gridscribe.models.engines.base import EngineSpec
 from gridscribe.models.engines.graph_cache import cached_graph, forget
@@ -22,7 +23,7 @@ from gridscribe.models.engines.quiet_openvino import ov
 
 
 class OpenVINOCropEncoder:
-    """See `CropEncoder`. Graphs of the blocks, of any number of tokens, of the head, of a whole crop, and of the classifier.
+    """See `CropEncoder`. Graphs of the encoder, of any number of kept patches, and of the classifier.
 
     Crops run in streams of one thread, as windows do in `OpenVINOEngine`, so the answer for one is the same bits with any
     number of threads. The graphs are kept on disk; when they are there, torch is not imported.
@@ -33,9 +34,7 @@ class OpenVINOCropEncoder:
         check_able(spec)
         self.spec, self.parallel, self._package = spec, threads + 1, package
         core = ov.Core()
-        blocks, head = (_graph(core, package, kind) for kind in ("blocks", "head"))
-        self._blocks = requests(core, blocks, spec, threads, self.parallel)
-        self._heads = requests(core, head, spec, threads, self.parallel)
+        self._encoders = requests(core, _graph(core, package, "encoder"), spec, threads, self.parallel)
         self._classifiers: queue.SimpleQueue[Any] | None = None
         if package.classifies:
             exact = replace(spec, precision="float32")
@@ -49,17 +48,13 @@ class OpenVINOCropEncoder:
         package = self._package
         held = checked_crop(crop, kept, package)
         grid, arch = len(held), package.architecture
-        cells = grid * 2**arch.doublings
         at = np.flatnonzero(held)
         if not len(at):
-            return np.zeros((cells, cells, arch.embed_dim), np.float32)
+            return laid(np.zeros((0, arch.embed_dim), np.float32), held, arch.doublings)
         patches = normalised_patches(patches_of(crop, arch.patch)[at], package)
         position = np.stack(np.divmod(at, grid), axis=1).astype(np.float32)
-        tokens = self._run(self._blocks, [patches[None], position[None]])
-        dense = np.zeros((arch.width, grid * grid), np.float32)
-        dense[:, at] = tokens[0].T
-        given = [dense.reshape(1, arch.width, grid, grid), held[None].astype(np.float32)]
-        return self._run(self._heads, given)[0]
+        near = neighbours(held, arch.doublings)
+        return laid(self._run(self._encoders, [patches[None], position[None], *near]), held, arch.doublings)
 
     def text_logits(self, blocks: NDArray[np.uint8]) -> Float32:
         """See `CropEncoder.text_logits`; in float32 whatever the product's precision, as the sign decides what is computed."""
@@ -72,9 +67,9 @@ class OpenVINOCropEncoder:
     def close(self) -> None:
         """See `CropEncoder.close`."""
         self._closed = True
-        self._blocks, self._heads = queue.SimpleQueue(), queue.SimpleQueue()
+        self._encoders = queue.SimpleQueue()
 
-    def _run(self, idle: queue.SimpleQueue[Any], given: list[Float32]) -> Float32:
+    def _run(self, idle: queue.SimpleQueue[Any], given: Sequence[NDArray[Any]]) -> Float32:
         request = idle.get()
         try:
             for number, array in enumerate(given):
@@ -94,37 +89,23 @@ def _graph(core: ov.Core, package: DocumentPackage, kind: str) -> Any:
         from gridscribe.models.document.package import build_classifier, build_page_encoder
 
         network, arch = build_page_encoder(package), package.architecture
-        grid = package.crop // arch.patch
 
-        class Blocks(torch.nn.Module):
+        class Encoder(torch.nn.Module):
             def __init__(self) -> None:
                 super().__init__()
                 self.network = network
 
-            def forward(self, patches: torch.Tensor, position: torch.Tensor) -> torch.Tensor:
-                return self.network.tokens(patches, position)
-
-        class Head(torch.nn.Module):
-            def __init__(self) -> None:
-                super().__init__()
-                self.head = network.head
-
-            def forward(self, dense: torch.Tensor, held: torch.Tensor) -> torch.Tensor:
-                found: torch.Tensor = self.head(dense, held)
-                return found
+            def forward(self, patches: torch.Tensor, position: torch.Tensor, *near: torch.Tensor) -> torch.Tensor:
+                return self.network.head.kept(self.network.tokens(patches, position)[0], near)
 
         block = 2 * arch.patch
         some = 37  # tokens of the example; any number may come
+        near = [torch.zeros(some * 4**level, 9, dtype=torch.int64) for level in range(arch.doublings)]
         examples: dict[str, tuple[Callable[[], torch.nn.Module], list[torch.Tensor], list[list[int]]]] = {
-            "blocks": (
-                Blocks,
-                [torch.zeros(1, some, 3 * arch.patch**2), torch.zeros(1, some, 2)],
-                [[1, -1, 3 * arch.patch**2], [1, -1, 2]],
-            ),
-            "head": (
-                Head,
-                [torch.zeros(1, arch.width, grid, grid), torch.ones(1, grid, grid)],
-                [[1, arch.width, grid, grid], [1, grid, grid]],
+            "encoder": (
+                Encoder,
+                [torch.zeros(1, some, 3 * arch.patch**2), torch.zeros(1, some, 2), *near],
+                [[1, -1, 3 * arch.patch**2], [1, -1, 2], *([-1, 9] for _ in near)],
             ),
             "classifier": (
                 lambda: build_classifier(package),

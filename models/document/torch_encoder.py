@@ -11,6 +11,7 @@ from torch import Tensor
 
 from gridscribe.errors import EngineError
 from gridscribe.models.document.encoder import Bools, Float32, checked_crop
+from gridscribe.models.document.neighbours import laid, neighbours
 from gridscribe.models.document.network import PageEncoder
 from gridscribe.models.document.package import DocumentPackage, build_classifier, build_page_encoder
 from gridscribe.models.document.patch_classifier import torch_logits
@@ -38,13 +39,16 @@ class TorchCropEncoder:
 
     def encode(self, crop: NDArray[np.uint8], kept: Bools | None = None) -> Float32:
         """See `CropEncoder.encode`."""
-        network = self._opened()
-        checked_crop(crop, kept, self._package)
+        network, held = self._opened(), checked_crop(crop, kept, self._package)
+        arch = self._package.architecture
+        at = torch.from_numpy(np.flatnonzero(held)).to(self._device)
+        if not len(at):
+            return laid(np.zeros((0, arch.embed_dim), np.float32), held, arch.doublings)
+        near = [torch.from_numpy(one).to(self._device) for one in neighbours(held, arch.doublings)]
         with torch.inference_mode(), self._autocast():
-            held = None if kept is None else torch.from_numpy(kept[None]).to(self._device)
-            found = network(self._pixels(crop), held)
-        result: Float32 = found[0].float().cpu().numpy()
-        return result
+            tokens = network.tokens(*self._some(crop, at, len(held)))
+            found = network.head.kept(tokens[0], near)
+        return laid(found.float().cpu().numpy(), held, arch.doublings)
 
     def look(
         self, crop: NDArray[np.uint8], kept: Bools | None, wanted: Collection[str], digest: str
