@@ -118,13 +118,13 @@ def config_path(job: str) -> Path:
     import gridscribe.configs
 
     path = Path(job)
-    if path.suffix == ".py" and path.is_file():
+    if path.suffix in (".py", ".json") and path.is_file():
         return path
     folder = Path(gridscribe.configs.__path__[0]) / "jobs"
     shipped = folder / f"{job}.py"
     if not shipped.is_file():
         names = ", ".join(sorted(p.stem for p in folder.glob("*.py") if p.stem != "__init__"))
-        raise UsageError(f"job {job!r}: neither a .py config file nor one of the shipped jobs ({names})")
+        raise UsageError(f"job {job!r}: neither a .py or .json config file nor one of the shipped jobs ({names})")
     return shipped
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import ray
@@ -46,6 +46,9 @@ class PipelineWorker:
 @dataclass(slots=True, eq=False)
 class _Worker:
     actor: Any
+    starting: Any
+    """Its first answer, that its engine stands; None once it was heard."""
+    hired: float
     load: int = 0
     exclusive: bool = False
 
@@ -63,8 +66,9 @@ class _InFlight:
 class RayExecutor:
     """`workers` actors on an embedded Ray, or on the cluster at `address`.
 
-    An actor that dies is replaced; what it had in hand comes back as lost. An item past its time limit that does not stop
-    by itself is ended with its actor.
+    An actor that dies is replaced; what it had in hand comes back as lost. One that is replaced gets items when it stands, and
+    not before: where the node that it was on is lost, there may be no place for it, and the others go on without it. An item
+    past its time limit that does not stop by itself is ended with its actor.
     """
 
     def __init__(self, spec: JobSpec, workers: int = 1, address: str | None = None, num_gpus: float = 0.0) -> None:
@@ -87,29 +91,37 @@ class RayExecutor:
         self._flight: dict[Any, _InFlight] = {}
 
     def _hire(self) -> _Worker:
-        return _Worker(ray.remote(PipelineWorker).options(**self._options).remote(self._spec, self._cores))
+        actor = ray.remote(PipelineWorker).options(**self._options).remote(self._spec, self._cores)
+        return _Worker(actor, actor.ready.remote(), time.monotonic())
 
     def ready(self) -> None:
         """See `Executor.ready`."""
         try:
-            ray.get([worker.actor.ready.remote() for worker in self._workers], timeout=START_LIMIT)
+            ray.get([worker.starting for worker in self._workers], timeout=START_LIMIT)
+            for worker in self._workers:
+                worker.starting = None
         except RayTaskError as error:
             raise _cause(error) from error
         except ActorDiedError as error:
             raise EngineError(f"a worker could not start: {_reason(error)}") from error
         except GetTimeoutError as error:
-            raise GridscribeError(
-                f"no worker stood after {START_LIMIT:g} s: the cluster has {ray.cluster_resources()}, a worker needs "
-                f"{self._options['num_cpus']} CPU and {self._options['num_gpus']} GPU; lower --workers"
-            ) from error
+            raise self._no_place() from error
+
+    def _no_place(self) -> GridscribeError:
+        return GridscribeError(
+            f"no worker stood after {START_LIMIT:g} s: the cluster has {ray.cluster_resources()}, a worker needs "
+            f"{self._options['num_cpus']} CPU and {self._options['num_gpus']} GPU; lower --workers"
+        )
 
     def takes(self, *, alone: bool) -> bool:
         """See `Executor.takes`."""
-        return any(worker.takes(alone=alone) for worker in self._workers)
+        self._hear()
+        return any(worker.starting is None and worker.takes(alone=alone) for worker in self._workers)
 
     def submit(self, item: Work, *, alone: bool) -> None:
         """See `Executor.submit`."""
-        worker = min((w for w in self._workers if w.takes(alone=alone)), key=lambda w: w.load)
+        able = (w for w in self._workers if w.starting is None and w.takes(alone=alone))
+        worker = min(able, key=lambda w: w.load)
         worker.load += 1
         worker.exclusive = alone
         self._flight[worker.actor.process.remote(item)] = _InFlight(item, worker, time.monotonic())
@@ -117,11 +129,41 @@ class RayExecutor:
     def wait(self, timeout: float) -> list[Outcome]:
         """See `Executor.wait`."""
         if not self._flight:
+            self._await_a_worker(timeout)
             return []
         done, _ = ray.wait(list(self._flight), num_returns=1, timeout=timeout)
         if done:
             done, _ = ray.wait(list(self._flight), num_returns=len(self._flight), timeout=0)
         return [self._collect(reference) for reference in done] + self._end_overdue()
+
+    def _hear(self) -> None:
+        """Which of the replaced workers stand by now; one that died before it stood is replaced once more."""
+        waiting = [worker for worker in self._workers if worker.starting is not None]
+        if not waiting:
+            return
+        heard, _ = ray.wait([worker.starting for worker in waiting], num_returns=len(waiting), timeout=0)
+        for worker in waiting:
+            if worker.starting not in heard:
+                continue
+            try:
+                ray.get(worker.starting)
+                worker.starting = None
+            except RayTaskError as error:
+                raise _cause(error) from error
+            except RayActorError as error:
+                if time.monotonic() - worker.hired > START_LIMIT:
+                    raise EngineError(f"a worker could not start: {_reason(error)}") from error
+                number = self._workers.index(worker)
+                self._workers[number] = replace(self._hire(), hired=worker.hired)
+
+    def _await_a_worker(self, timeout: float) -> None:
+        """Where nothing is in hand because no worker stands: wait for one, but not for ever."""
+        waiting = [worker for worker in self._workers if worker.starting is not None]
+        if len(waiting) < len(self._workers):
+            return
+        if time.monotonic() - min(worker.hired for worker in waiting) > START_LIMIT:
+            raise self._no_place()
+        ray.wait([worker.starting for worker in waiting], num_returns=1, timeout=timeout)
 
     def _land(self, reference: Any) -> _InFlight:
         flight = self._flight.pop(reference)

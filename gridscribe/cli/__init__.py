@@ -16,6 +16,8 @@ COMMANDS = {
     "scenes": "gridscribe.cli.scenes",
     "pages": "gridscribe.cli.pages",
     "run": "gridscribe.cli.run",
+    "submit": "gridscribe.cli.submit",
+    "cancel": "gridscribe.cli.cancel",
     "status": "gridscribe.cli.status",
     "at": "gridscribe.cli.at",
     "match": "gridscribe.cli.match",

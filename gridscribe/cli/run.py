@@ -5,33 +5,19 @@ from __future__ import annotations
 import json
 import signal
 import threading
-from pathlib import Path
 from types import FrameType
 from typing import Any
 
 import click
 
-from gridscribe.cli.overrides import parse_overrides
+from gridscribe.cli.job_options import job_options, request_of
 from gridscribe.cli.results import stdout_for_results
 from gridscribe.progress import byte_size, duration, reporter
 
 
 @click.command("run")
 @click.argument("job")
-@click.option(
-    "--input",
-    "inputs",
-    multiple=True,
-    required=True,
-    metavar="URI",
-    help="File, folder, glob, list (.txt, .csv, .parquet), tar, tar.gz, zip, s3:// prefix or STAC item. May be given often.",
-)
-@click.option(
-    "--output",
-    required=True,
-    metavar="URI",
-    help="Folder or s3://bucket/prefix that receives products, jobs and catalogue.",
-)
+@job_options
 @click.option(
     "--executor",
     type=click.Choice(["ray", "local"]),
@@ -40,57 +26,21 @@ from gridscribe.progress import byte_size, duration, reporter
     help="Ray actors, or threads of this process (no start-up time).",
 )
 @click.option(
-    "--workers", type=click.IntRange(min=1), default=1, show_default=True, help="Ray actors; they share the cores."
-)
-@click.option(
     "--address", metavar="ADDRESS", help="An existing Ray cluster; default: RAY_ADDRESS, else one is started here."
 )
 @click.option(
-    "--engine",
-    type=click.Choice(["auto", "torch", "openvino"]),
-    help="What runs the network; auto: CUDA, else OpenVINO.",
-)
-@click.option(
-    "--aoi",
-    type=click.Path(exists=True, dir_okay=False, path_type=Path),
-    help="GeoJSON in longitude, latitude: only pixels around it (to multiples of 512).",
-)
-@click.option(
-    "--item-size",
-    type=int,
-    metavar="PX",
-    help="Largest box that one worker takes and commits at once; a multiple of 512.",
-)
-@click.option("--datetime", "when", metavar="ISO8601", help="When the images were taken, for those that do not say.")
-@click.option("--retry-failed", is_flag=True, help="Try inputs again that failed in an earlier run of this job.")
-@click.option(
     "--dry-run", is_flag=True, help="Say what would run: images, items, bytes, an estimate of time. Writes nothing."
-)
-@click.option(
-    "--cfg-options",
-    "overrides",
-    multiple=True,
-    metavar="K=V",
-    help="Override the job config, e.g. inputs.scale=(0,3000) or model=my-model.",
 )
 @click.option("--json", "as_json", is_flag=True, help="One JSON document on stdout.")
 @click.pass_context
 def command(
     ctx: click.Context,
     job: str,
-    inputs: tuple[str, ...],
-    output: str,
     executor: str,
-    workers: int,
     address: str | None,
-    engine: str | None,
-    aoi: Path | None,
-    item_size: int | None,
-    when: str | None,
-    retry_failed: bool,
     dry_run: bool,
-    overrides: tuple[str, ...],
     as_json: bool,
+    **options: Any,
 ) -> None:
     """Run JOB (a config file, or a shipped one: raster, documents) over inputs.
 
@@ -103,20 +53,10 @@ def command(
     height an image fails, unless the model can do without. Documents are PDF, TIFF, PNG, JPEG and WebP.
     Stop it with Ctrl-C, or lose the machine: the same command goes on where it stopped, and when all is done says so.
     """
-    from gridscribe.workers.run import RunRequest, dry_run_report, run_job
+    from gridscribe.workers.run import dry_run_report, run_job
 
     report = reporter()
-    request = RunRequest(
-        job=job,
-        inputs=inputs,
-        output=output,
-        executor=executor,
-        workers=workers,
-        address=address,
-        aoi=aoi,
-        retry_failed=retry_failed,
-        overrides=_overrides(overrides, engine=engine, item_size=item_size, when=when),
-    )
+    request = request_of(job, options, executor=executor, address=address)
     if dry_run:
         plan = dry_run_report(request, report)
         _show(plan, as_json, _dry_text(plan))
@@ -152,20 +92,6 @@ class _stop_on_signal:  # noqa: N801 - reads as a statement
     def __exit__(self, *error: object) -> None:
         for number, handler in self._before.items():
             signal.signal(number, handler)
-
-
-def _overrides(
-    pairs: tuple[str, ...], *, engine: str | None, item_size: int | None, when: str | None
-) -> dict[str, Any]:
-    """What the options say, as dotted keys of the job config."""
-    values = parse_overrides(pairs)
-    if engine is not None:
-        values["engine.name"] = engine
-    if item_size is not None:
-        values["item_size"] = item_size
-    if when is not None:
-        values["inputs.datetime"] = when
-    return values
 
 
 def _show(value: dict[str, Any], as_json: bool, text: str) -> None:
