@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import os
 import re
+import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 from urllib.parse import unquote, urlsplit
 
 from obstore.exceptions import BaseError
@@ -23,7 +25,12 @@ RETRIES = {
 }
 CONNECTIONS = {"connect_timeout": timedelta(seconds=5), "timeout": REQUEST_TIMEOUT}
 
+FAILURES = (BaseError, OSError, ValueError)
+"""What obstore raises: its own errors, `FileNotFoundError`, and `ValueError` for keys and ranges that cannot be."""
+
 _memory: dict[str, Any] = {}
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,6 +140,46 @@ def is_transient(error: BaseException) -> bool:
     """
     text = str(error)
     return bool(_CONFLICT.search(text)) or "kind: Timeout" in text
+
+
+class Patience:
+    """Rides out the absence of a server that has answered before, as while it is restarted; one for each server or bucket."""
+
+    seconds = 90.0
+    """How long it is waited for."""
+
+    def __init__(self) -> None:
+        self._answered = False
+
+    def ride_out(self, request: Callable[[], T]) -> T:
+        """The answer to a request that may be sent again and again; what it raises is raised, at the latest after `seconds`."""
+        since, pause = 0.0, 0.25
+        while True:
+            try:
+                found = request()
+            except FAILURES as error:
+                self._answered = self._answered or isinstance(error, FileNotFoundError)
+                if not self._answered or not _is_outage(error, begun=since > 0):
+                    raise
+                since = since or time.monotonic()
+                if time.monotonic() - since > self.seconds:
+                    raise
+                time.sleep(pause)
+                pause = min(4.0, 2 * pause)
+                continue
+            self._answered = True
+            return found
+
+
+def _is_outage(error: BaseException, *, begun: bool) -> bool:
+    """Whether an error says that the server is away: it cannot be reached, or (once that has `begun`) is not itself yet."""
+    text = f"{type(error).__name__} {error}"
+    away = re.search(
+        r"kind: Connect|Connection refused|connection closed before|IncompleteMessage|ConnectionReset", text
+    )
+    return bool(away) or (
+        begun and bool(re.search(r"server error|InternalError|ServiceUnavailable|kind: Timeout", text))
+    )
 
 
 NO_BUCKET = "the bucket does not exist"

@@ -26,7 +26,15 @@ from typing import Any, TypeVar
 
 from obstore import exceptions as refusals
 
-from gridscribe.backends import NO_BUCKET, backend_for, describe, is_transient, parse_location
+from gridscribe.backends import (
+    FAILURES,
+    NO_BUCKET,
+    Patience,
+    backend_for,
+    describe,
+    is_transient,
+    parse_location,
+)
 from gridscribe.errors import AlreadyExistsError, MissingObjectError, StoreError
 
 MAX_OBJECT = 5 * 1024**3
@@ -34,9 +42,6 @@ MAX_OBJECT = 5 * 1024**3
 
 PUT_ATTEMPTS = 7
 """How often a put is sent anew after a conflict (409) or a lost answer, besides the backend's own retries."""
-
-FAILURES = (refusals.BaseError, OSError, ValueError)
-"""What obstore raises: its own errors, `FileNotFoundError`, and `ValueError` for keys and ranges that cannot be."""
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -57,7 +62,7 @@ class Store:
 
     Keys are relative to the URI, with `/`. Every method raises `StoreError` (or a narrower class) naming the URI, the
     key, the cause and what to do, after the backend's own retries (connection errors and 5xx answers: 4, within a
-    minute).
+    minute). A server that has answered before and cannot be reached any more is waited for (`Patience`).
     """
 
     def __init__(self, uri: str | Path) -> None:
@@ -66,6 +71,7 @@ class Store:
         self.uri = self.location.uri
         self._lock = threading.Lock()
         self._opened: Any = None
+        self._patience = Patience()
 
     def __repr__(self) -> str:
         return f"Store({self.uri!r})"
@@ -99,7 +105,7 @@ class Store:
         """The object in pieces of at least 8 MiB (the last may be shorter), so that its size does not matter."""
         result = self._call("get", key, lambda backend: backend.get(key))
         pieces = iter(result.stream(min_chunk_size=8 << 20))
-        while (piece := self._call("get", key, lambda _: next(pieces, None))) is not None:
+        while (piece := self._call("get", key, lambda _: next(pieces, None), patient=False)) is not None:
             yield bytes(piece)
 
     def get_range(self, key: str, start: int, length: int) -> bytes:
@@ -145,7 +151,7 @@ class Store:
             stream = self._call("list", prefix, lambda backend: backend.list(prefix or None, chunk_size=1000))
         except MissingObjectError:
             return
-        while (page := self._call("list", prefix, lambda _: next(stream, None))) is not None:
+        while (page := self._call("list", prefix, lambda _: next(stream, None), patient=False)) is not None:
             for meta in page:
                 yield _info(meta)
 
@@ -203,7 +209,7 @@ class Store:
             )
         for attempt in range(1, PUT_ATTEMPTS + 1):
             try:
-                put()
+                self._patience.ride_out(put)
             except FAILURES as error:
                 if attempt < PUT_ATTEMPTS and is_transient(error):
                     time.sleep(min(4.0, random.uniform(0.05, 0.1) * 2**attempt))
@@ -211,8 +217,10 @@ class Store:
                 raise self._error("put", key, error) from None
             return
 
-    def _call(self, verb: str, key: str, request: Callable[[Any], T]) -> T:
+    def _call(self, verb: str, key: str, request: Callable[[Any], T], *, patient: bool = True) -> T:
         try:
+            if patient:
+                return self._patience.ride_out(lambda: request(self._backend(create=False)))
             return request(self._backend(create=False))
         except FAILURES as error:
             raise self._error(verb, key, error) from None

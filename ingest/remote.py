@@ -5,18 +5,18 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from datetime import timedelta
-from functools import lru_cache
+from functools import cache, lru_cache
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
 from obstore.exceptions import NotSupportedError, PermissionDeniedError, UnauthenticatedError
 from obstore.store import HTTPStore
 
-from gridscribe.backends import CONNECTIONS, RETRIES, Location, backend_for, describe
+from gridscribe.backends import CONNECTIONS, FAILURES, RETRIES, Location, Patience, backend_for, describe
 from gridscribe.errors import StoreError, UnreadableError, UsageError
 from gridscribe.ingest.bytesio import check_unchanged
 from gridscribe.ingest.sources import Source
-from gridscribe.store import FAILURES, open_store
+from gridscribe.store import open_store
 
 BUCKET_SCHEMES = ("s3", "gs", "az", "memory")
 HTTP_SCHEMES = ("http", "https")
@@ -40,6 +40,7 @@ class RemoteRanges:
     def __init__(self, source: Source) -> None:
         self.name = source.name
         self._backend, self._key = _object(source.uri)
+        self._patience = _patience(urlsplit(source.uri)[:2])
         whole = source.size if source.member is None else None
         self._first = b""
         if source.etag is not None and (whole is not None or source.offset is not None):
@@ -98,7 +99,7 @@ class RemoteRanges:
 
     def _call(self, request: Any) -> Any:
         try:
-            return request()
+            return self._patience.ride_out(request)
         except FileNotFoundError:
             raise UnreadableError(f"{self.name}: is not there") from None
         except NotSupportedError:
@@ -109,6 +110,12 @@ class RemoteRanges:
             if isinstance(exc, PermissionDeniedError | UnauthenticatedError):  # of this object: others may be allowed
                 raise UnreadableError(f"{self.name}: {cause}; {advice}") from None
             raise StoreError(f"cannot read {self.name}: {cause}; {advice}") from None
+
+
+@cache
+def _patience(server: tuple[str, str]) -> Patience:  # noqa: ARG001 - what it is kept by
+    """Of a scheme and a bucket or host: that it has answered before is known to all its objects."""
+    return Patience()
 
 
 def list_sources(uri: str) -> Iterator[tuple[str, Source]]:

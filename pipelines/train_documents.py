@@ -1,4 +1,4 @@
-"""The document model from generated pages alone: an encoder in three stages, a patch classifier, latents, examined, packaged.
+"""The document model from generated pages alone: an encoder in three stages and a patch classifier, examined and packaged.
 
     python -m gridscribe.pipelines.train_documents [--work-dir DIR] [--scale 1.0]
 
@@ -17,8 +17,6 @@ from pathlib import Path
 from typing import Any
 
 from gridscribe.ingest.paperwork import write_pages
-from gridscribe.models.document.encoder import open_page_encoder, resolve_page_engine
-from gridscribe.models.document.latents import AdaptiveLatents, LatentSettings
 from gridscribe.models.document.package import (
     DocumentPackage,
     assemble,
@@ -31,7 +29,6 @@ from gridscribe.models.engines import restart_with_malloc_environment
 from gridscribe.models.package_files import MODEL_FILE
 from gridscribe.models.weights import network_state
 from gridscribe.pipelines.documents.evaluation import examine
-from gridscribe.pipelines.documents.latent_training import crop_tokens, examine_latents, train_latents
 from gridscribe.pipelines.documents.page_crops_data import CropPlan
 from gridscribe.pipelines.documents.patch_training import examine_classifier, train_classifier
 from gridscribe.pipelines.documents.training import train_documents
@@ -48,7 +45,6 @@ PAGES = {
 STAGES = (("crops", "plain-pages", 5600), ("words", "wide-pages", 3600), ("pages", "wide-pages", 240))
 """(config, pages, steps), each from the weights of the one before."""
 CLASSIFIER_STEPS = 800
-LATENT_CROPS, LATENT_STEPS = 400, 600
 SEED = 0
 
 
@@ -77,14 +73,12 @@ def train_stages(work_dir: Path, scale: float = 1.0) -> DocumentPackage:
 
 
 def finished(encoder: DocumentPackage, data: Path, held_out: Path, folder: Path, scale: float = 1.0) -> dict[str, Any]:
-    """Train the patch classifier and the adaptive latents, and write all as one package into `folder`; returns their scores."""
+    """Train the patch classifier, and write both as one package into `folder`; returns the classifier's scores."""
     side = 2 * encoder.patch
     plan = CropPlan(encoder.crop, encoder.crop // encoder.architecture.cell, encoder.dpi)
     steps = max(2, round(CLASSIFIER_STEPS * scale))
     classifier = train_classifier(data, plan, side, steps=steps, seed=SEED)
     scores = asdict(examine_classifier(classifier, held_out, plan, side))
-    settings = LatentSettings(encoder.architecture.embed_dim)
-    latents, errors = _latents(encoder, settings, data, held_out, scale)
     package, described = assemble(
         network_state(build_page_encoder(encoder)),
         gram_vectors(encoder),
@@ -97,33 +91,11 @@ def finished(encoder: DocumentPackage, data: Path, held_out: Path, folder: Path,
         std=encoder.std,
         scale=encoder.scale,
         bias=encoder.bias,
-        source={
-            **encoder.source,
-            "classifier": {"steps": steps, "seed": SEED, "held_out": scores},
-            "latents": {"steps": max(2, round(LATENT_STEPS * scale)), "seed": SEED, "held_out": errors},
-        },
+        source={**encoder.source, "classifier": {"steps": steps, "seed": SEED, "held_out": scores}},
         classifier=network_state(classifier),
-        latents=(settings.to_json(), network_state(latents)),
     )
     write(folder, package, described)
-    return {"classifier": scores, "latents": errors}
-
-
-def _latents(
-    package: DocumentPackage, settings: LatentSettings, data: Path, held_out: Path, scale: float
-) -> tuple[AdaptiveLatents, list[float]]:
-    """The latents, and the error of each pass on pages that they have not seen."""
-    encoder = open_page_encoder(
-        resolve_page_engine("torch", package, precision="float32", threads=os.cpu_count()), package
-    )
-    try:
-        count = max(2, round(LATENT_CROPS * scale))
-        tokens = crop_tokens(encoder, package, data, settings.side, count, SEED)
-        others = crop_tokens(encoder, package, held_out, settings.side, max(2, count // 8), SEED)
-    finally:
-        encoder.close()
-    network = train_latents(tokens, settings, steps=max(2, round(LATENT_STEPS * scale)), seed=SEED)
-    return network, [round(error, 5) for error in examine_latents(network, others)]
+    return scores
 
 
 def main() -> None:
@@ -143,7 +115,6 @@ def main() -> None:
     package = load_document_model(folder)
     found = {
         "classifier": package.source["classifier"]["held_out"],
-        "latents": package.source["latents"]["held_out"],
         "plain pages": examine(package, options.work_dir / "held-out-plain-pages", seed=SEED),
         "wide pages": examine(package, held_out, seed=SEED),
     }

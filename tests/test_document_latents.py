@@ -11,13 +11,14 @@ import torch
 
 from gridscribe import Client
 from gridscribe.errors import LayoutError, QueryError, UsageError
+from gridscribe.ingest.paperwork import write_pages
 from gridscribe.latent_tables import CropLatents, read_latents, write_latents
 from gridscribe.models.document.encoder import open_page_encoder, resolve_page_engine
 from gridscribe.models.document.latents import AdaptiveLatents, LatentSettings, pooled, shortest
 from gridscribe.models.document.package import build_latents, load_document_model
 from gridscribe.models.weights import network_state
 from gridscribe.pipelines.documents.cropping import cut_page, page_crops
-from gridscribe.pipelines.documents.latent_training import examine_latents, train_latents
+from gridscribe.pipelines.documents.latent_training import examine_latents, train_latents, with_latents
 from gridscribe.workers.run import RunRequest, run_job
 from tests.tiny import tree_bytes
 from tests.tiny_document import letter, tiny_document
@@ -81,6 +82,18 @@ def test_training_makes_latents_tell_tokens(trained: AdaptiveLatents) -> None:
     again = train_latents(tokens(), SMALL, steps=3, seed=1), train_latents(tokens(), SMALL, steps=3, seed=1)
     for one, other in zip(*(network_state(network).values() for network in again), strict=True):
         np.testing.assert_array_equal(one, other)
+
+
+def test_a_package_is_given_latents(tmp_path: Path) -> None:
+    tiny_document(tmp_path / "plain", classifier=True)
+    write_pages(tmp_path / "pages", 2, 1)
+    plain = load_document_model(tmp_path / "plain")
+    errors = with_latents(plain, tmp_path / "pages", tmp_path / "pages", tmp_path / "out", steps=2, crops=2)
+    made = load_document_model(tmp_path / "out")
+    assert made.latent_settings is not None
+    assert made.classifies
+    assert (made.page, made.tokens, made.classifier) == (plain.page, plain.tokens, plain.classifier)
+    assert len(errors) == build_latents(made).settings.passes
 
 
 def test_the_shortest_that_will_do(trained: AdaptiveLatents) -> None:

@@ -45,7 +45,7 @@ class LatentSettings:
     passes: int = 8
     codes: int = 1024
     code_dim: int = 12
-    halt: float = 0.02
+    halt: float = 0.005
 
     def __post_init__(self) -> None:
         for name in ("dim", "side", "width", "layers", "heads", "step", "passes", "code_dim"):

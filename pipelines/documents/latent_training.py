@@ -1,15 +1,33 @@
-"""Training adaptive latents on what a page encoder says of generated pages."""
+"""Adaptive latents for a document package, trained on what its encoder says of generated pages.
+
+    python -m gridscribe.pipelines.documents.latent_training PACKAGE PAGES HELD_OUT OUT [--steps 600] [--crops 400]
+
+Writes a package with the latents to OUT, and tells the mean difference on pages of HELD_OUT after each pass.
+"""
 
 from __future__ import annotations
 
+import argparse
+import json
+import os
+import sys
 from pathlib import Path
 
 import numpy as np
 import torch
 
-from gridscribe.models.document.encoder import CropEncoder
+from gridscribe.models.document.encoder import CropEncoder, open_page_encoder, resolve_page_engine
 from gridscribe.models.document.latents import AdaptiveLatents, LatentSettings, pooled
-from gridscribe.models.document.package import DocumentPackage
+from gridscribe.models.document.package import (
+    DocumentPackage,
+    assemble,
+    build_classifier,
+    build_page_encoder,
+    gram_vectors,
+    load_document_model,
+    write,
+)
+from gridscribe.models.weights import network_state
 from gridscribe.pipelines.documents.page_crops_data import CropPlan, PageCrops
 
 BATCH = 8
@@ -51,3 +69,64 @@ def examine_latents(network: AdaptiveLatents, tokens: torch.Tensor) -> list[floa
     """The mean difference between tokens and rebuilt ones after each pass."""
     with torch.inference_mode():
         return [float((one.rebuilt - tokens).abs().mean()) for one in network.passes(tokens)]
+
+
+def main() -> None:
+    """The command line of this module (see above)."""
+    parser = argparse.ArgumentParser(prog="python -m gridscribe.pipelines.documents.latent_training")
+    for name in ("package", "pages", "held_out", "out"):
+        parser.add_argument(name, type=Path)
+    parser.add_argument("--steps", type=int, default=600)
+    parser.add_argument("--crops", type=int, default=400)
+    options = parser.parse_args()
+    package = load_document_model(options.package)
+    errors = with_latents(
+        package, options.pages, options.held_out, options.out, steps=options.steps, crops=options.crops
+    )
+    sys.stdout.write(json.dumps(errors) + "\n")
+
+
+def with_latents(
+    package: DocumentPackage,
+    pages: Path,
+    held_out: Path,
+    out: Path,
+    *,
+    steps: int = 600,
+    crops: int = 400,
+    seed: int = 0,
+) -> list[float]:
+    """Train latents for `package` and write it with them to `out`; returns what `examine_latents` finds on `held_out`."""
+    settings = LatentSettings(package.architecture.embed_dim)
+    encoder = open_page_encoder(
+        resolve_page_engine("torch", package, precision="float32", threads=os.cpu_count()), package
+    )
+    try:
+        tokens = crop_tokens(encoder, package, pages, settings.side, crops, seed)
+        others = crop_tokens(encoder, package, held_out, settings.side, max(2, crops // 8), seed)
+    finally:
+        encoder.close()
+    network = train_latents(tokens, settings, steps=steps, seed=seed)
+    errors = [round(error, 5) for error in examine_latents(network, others)]
+    made, described = assemble(
+        network_state(build_page_encoder(package)),
+        gram_vectors(package),
+        name=package.name,
+        description=package.description,
+        architecture=package.architecture,
+        crop=package.crop,
+        dpi=package.dpi,
+        mean=package.mean,
+        std=package.std,
+        scale=package.scale,
+        bias=package.bias,
+        source={**package.source, "latents": {"steps": steps, "crops": crops, "seed": seed, "held_out": errors}},
+        classifier=network_state(build_classifier(package)) if package.classifies else None,
+        latents=(settings.to_json(), network_state(network)),
+    )
+    write(out, made, described)
+    return errors
+
+
+if __name__ == "__main__":
+    main()
