@@ -17,14 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from gridscribe.ingest.paperwork import write_pages
-from gridscribe.models.document.package import (
-    DocumentPackage,
-    assemble,
-    build_page_encoder,
-    gram_vectors,
-    load_document_model,
-    write,
-)
+from gridscribe.models.document.package import DocumentPackage, extended, load_document_model, write
 from gridscribe.models.engines import restart_with_malloc_environment
 from gridscribe.models.package_files import MODEL_FILE
 from gridscribe.models.weights import network_state
@@ -79,21 +72,8 @@ def finished(encoder: DocumentPackage, data: Path, held_out: Path, folder: Path,
     steps = max(2, round(CLASSIFIER_STEPS * scale))
     classifier = train_classifier(data, plan, side, steps=steps, seed=SEED)
     scores = asdict(examine_classifier(classifier, held_out, plan, side))
-    package, described = assemble(
-        network_state(build_page_encoder(encoder)),
-        gram_vectors(encoder),
-        name=encoder.name,
-        description=encoder.description,
-        architecture=encoder.architecture,
-        crop=encoder.crop,
-        dpi=encoder.dpi,
-        mean=encoder.mean,
-        std=encoder.std,
-        scale=encoder.scale,
-        bias=encoder.bias,
-        source={**encoder.source, "classifier": {"steps": steps, "seed": SEED, "held_out": scores}},
-        classifier=network_state(classifier),
-    )
+    told = {"classifier": {"steps": steps, "seed": SEED, "held_out": scores}}
+    package, described = extended(encoder, told, classifier=network_state(classifier))
     write(folder, package, described)
     return scores
 

@@ -82,7 +82,8 @@ def test_a_thousand_pages(pages: Path) -> None:
     stamps = {path: path.stat().st_mtime_ns for path in out.glob("products/*/commits/*.json")}
     assert len(stamps) < items
     result = finish([*command, "--executor", "local"], timeout=3600)
-    assert result["computed"] == items - len(stamps)
+    again = counts["done"] - sum(len(json.loads(path.read_text())["images"]) for path in stamps)
+    assert result["computed"] == again  # pages
     assert tree_bytes(out) == tree_bytes(whole)
     for path, stamp in stamps.items():
         assert path.stat().st_mtime_ns == stamp, f"{path.name} was written again"

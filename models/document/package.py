@@ -167,6 +167,34 @@ def assemble(
     return _parse(document, weights, uri), encode(document)
 
 
+def extended(
+    package: DocumentPackage,
+    source: Mapping[str, Any],
+    *,
+    classifier: State | None = None,
+    latents: tuple[Mapping[str, Any], State] | None = None,
+) -> tuple[DocumentPackage, bytes]:
+    """`package` with a classifier or latents of its own, or without, and further facts in its `source`; as `assemble`."""
+    from gridscribe.models.weights import network_state
+
+    return assemble(
+        network_state(build_page_encoder(package)),
+        gram_vectors(package),
+        name=package.name,
+        description=package.description,
+        architecture=package.architecture,
+        crop=package.crop,
+        dpi=package.dpi,
+        mean=package.mean,
+        std=package.std,
+        scale=package.scale,
+        bias=package.bias,
+        source={**package.source, **source},
+        classifier=classifier,
+        latents=latents,
+    )
+
+
 def write(folder: Path, package: DocumentPackage, described: bytes) -> None:
     """Put down what `assemble` gave, `model.json` last. Raises UsageError where `folder` holds a model already."""
     files = {FILES["page"]: package.page, FILES["tokens"]: package.tokens}

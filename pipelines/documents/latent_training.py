@@ -20,10 +20,8 @@ from gridscribe.models.document.encoder import CropEncoder, open_page_encoder, r
 from gridscribe.models.document.latents import AdaptiveLatents, LatentSettings, pooled
 from gridscribe.models.document.package import (
     DocumentPackage,
-    assemble,
     build_classifier,
-    build_page_encoder,
-    gram_vectors,
+    extended,
     load_document_model,
     write,
 )
@@ -108,19 +106,9 @@ def with_latents(
         encoder.close()
     network = train_latents(tokens, settings, steps=steps, seed=seed)
     errors = [round(error, 5) for error in examine_latents(network, others)]
-    made, described = assemble(
-        network_state(build_page_encoder(package)),
-        gram_vectors(package),
-        name=package.name,
-        description=package.description,
-        architecture=package.architecture,
-        crop=package.crop,
-        dpi=package.dpi,
-        mean=package.mean,
-        std=package.std,
-        scale=package.scale,
-        bias=package.bias,
-        source={**package.source, "latents": {"steps": steps, "crops": crops, "seed": seed, "held_out": errors}},
+    made, described = extended(
+        package,
+        {"latents": {"steps": steps, "crops": crops, "seed": seed, "held_out": errors}},
         classifier=network_state(build_classifier(package)) if package.classifies else None,
         latents=(settings.to_json(), network_state(network)),
     )
