@@ -46,5 +46,5 @@ def test_what_it_needs_is_said() -> None:
     assert pruner_from_json(TextPrior(0.2).to_json()) == TextPrior(0.2)
     with pytest.raises(UsageError, match=r"threshold is 1\.5"):
         TextPrior(1.5)
-    with pytest.raises(ValueError, match="it is for pages"):
+    with pytest.raises(ValueError, match="the probability of text, which pages have"):
         TextPrior().select(Candidates(TokenFrame(1, 1, 7)))
