@@ -124,6 +124,8 @@ def test_skipped_tokens_pass_the_layers_by(network: PageEncoder) -> None:
     torch.testing.assert_close(found[:, through], network.norm(alone), atol=1e-5, rtol=1e-5)
     others = np.setdiff1d(np.arange(11), through)
     torch.testing.assert_close(found[:, others], network.norm(x[:, others]), atol=1e-5, rtol=1e-5)
+    with pytest.raises(UsageError, match="are to be passed by"):
+        skipping(network, patches, position, 1, layers + 1, choose)
     whole = skipping(network, patches, position, 1, layers, lambda a: np.arange(len(a)))
     torch.testing.assert_close(whole, network.tokens(patches, position), atol=1e-5, rtol=1e-5)
 

@@ -295,6 +295,11 @@ def test_thumbnails_are_pages_of_one_crop_with_a_grid_of_their_own(
     assert collect_garbage(open_store(tmp_path / "out")).removed == ()
 
 
+def test_layers_that_the_model_has_not_are_refused(place: Path, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="layers 1 to 5, and model tiny-pages has 2"):
+        run(place, tmp_path / "out", overrides={"tokens": {"within": {"keep": 0.5}}})
+
+
 @pytest.mark.parametrize(
     "tokens",
     [

@@ -14,6 +14,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from gridscribe.errors import UsageError
 from gridscribe.models.document.network import FinerGrid, PageEncoder
 from gridscribe.models.document.rotary import turns
 from gridscribe.models.pruning.zeroth_order import sensitivity
@@ -87,6 +88,8 @@ def skipping(
     turn = turns(position, network.arch.width // network.arch.heads)
     x = network.embed(patches)
     blocks = network.layers()
+    if last > len(blocks):
+        raise UsageError(f"layers {first} to {last} are to be passed by, and the encoder has {len(blocks)}")
     for block in blocks[: first - 1]:
         x = block(x, turn, None)
     trace = blocks[first - 1].traced(x, turn)

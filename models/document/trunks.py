@@ -7,6 +7,7 @@ package, or from a file (`load_trunk`).
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from typing import Any
 
 import torch
@@ -18,7 +19,7 @@ from gridscribe.models.checkpoint_file import read_checkpoint_file
 from gridscribe.models.document.architecture import PageArchitecture
 
 
-class Trunk(nn.Module):
+class Trunk(nn.Module, ABC):
     """Patches to tokens; the subclasses say where a library keeps what."""
 
     model: Any
@@ -41,17 +42,17 @@ class Trunk(nn.Module):
             mask = torch.zeros(seen.shape, dtype=x.dtype, device=x.device).masked_fill(~seen, float("-inf"))
         return self.run(x, mask)[:, first:]
 
+    @abstractmethod
     def embed(self, patches: Tensor) -> Tensor:
         """[B, N, 3 p p] -> [B, N, width], each patch by itself."""
-        raise NotImplementedError
 
+    @abstractmethod
     def positions(self) -> tuple[Tensor, Tensor]:
         """Class and register tokens with their positions [k, width], and the positions of patches [table ** 2, width]."""
-        raise NotImplementedError
 
+    @abstractmethod
     def run(self, x: Tensor, mask: Tensor | None) -> Tensor:
         """The blocks and what stands about them; `mask` [B, k + N] is added to the logits of keys."""
-        raise NotImplementedError
 
 
 class TimmTrunk(Trunk):

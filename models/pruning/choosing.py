@@ -2,14 +2,32 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
 
-from gridscribe.models.pruning.base import Candidates, Placement, TokenSelection, budget
-from gridscribe.models.pruning.blocks import Floats, Ints, cells_by_block
+from gridscribe.models.pruning.base import Candidates, Placement, Settings, TokenSelection, budget, check_keep
+from gridscribe.models.pruning.blocks import BLOCK, Floats, Ints, cells_by_block, check_block
 from gridscribe.quantise import normalised
 from gridscribe.tokens import TokenGrid
+
+
+@dataclass(frozen=True, slots=True)
+class BlockBudget(Settings):
+    """Base of methods that keep a share of each block's tokens by what the encoder gives; checks the two settings."""
+
+    keep: float = 0.25
+    block: int = BLOCK
+
+    def __post_init__(self) -> None:
+        check_keep(self.name, self.keep)
+        check_block(self.name, self.block)
+
+    @property
+    def placement(self) -> Placement:
+        """After the encoder, which gives what the method works on."""
+        return "after"
 
 
 class Choose(Protocol):

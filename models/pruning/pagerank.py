@@ -8,13 +8,13 @@ from typing import ClassVar
 import numpy as np
 
 from gridscribe.errors import UsageError
-from gridscribe.models.pruning.base import Candidates, Fidelity, Placement, Settings, TokenSelection, check_keep
-from gridscribe.models.pruning.blocks import BLOCK, Floats, Ints, check_block
-from gridscribe.models.pruning.choosing import best_first, choose_by_block, products
+from gridscribe.models.pruning.base import Candidates, Fidelity, TokenSelection
+from gridscribe.models.pruning.blocks import Floats, Ints
+from gridscribe.models.pruning.choosing import BlockBudget, best_first, choose_by_block, products
 
 
 @dataclass(frozen=True, slots=True)
-class PageRankTokens(Settings):
+class PageRankTokens(BlockBudget):
     """The `keep` most important tokens: a uniform distribution after `steps` steps of the chain softmax(cosine / `temperature`).
 
     Ties go to the lowest index. Raises UsageError for settings out of range.
@@ -28,23 +28,15 @@ class PageRankTokens(Settings):
         "the attention of a language model's layers is replaced by cosines of finished vectors, one head; kept at once and not "
         "layer by layer; blocks of the grid"
     )
-    keep: float = 0.25
-    block: int = BLOCK
     temperature: float = 0.1
     steps: int = 5
 
     def __post_init__(self) -> None:
-        check_keep(self.name, self.keep)
-        check_block(self.name, self.block)
+        BlockBudget.__post_init__(self)
         if not self.temperature > 0 or self.steps < 1:
             raise UsageError(
                 f"pruner 'pagerank': temperature {self.temperature} must be above 0, steps {self.steps} at least 1"
             )
-
-    @property
-    def placement(self) -> Placement:
-        """After the encoder: it needs the finished vectors."""
-        return "after"
 
     def select(self, candidates: Candidates) -> TokenSelection:
         """Needs `vectors`."""

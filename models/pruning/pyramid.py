@@ -11,20 +11,17 @@ from gridscribe.errors import UsageError
 from gridscribe.models.pruning.base import (
     Candidates,
     Fidelity,
-    Placement,
-    Settings,
     Signal,
     TokenSelection,
     budget,
-    check_keep,
 )
-from gridscribe.models.pruning.blocks import BLOCK, Floats, Ints, cells_by_block, check_block
-from gridscribe.models.pruning.choosing import best_first
+from gridscribe.models.pruning.blocks import Floats, Ints, cells_by_block
+from gridscribe.models.pruning.choosing import BlockBudget, best_first
 from gridscribe.tokens import TokenGrid
 
 
 @dataclass(frozen=True, slots=True)
-class PyramidBudgets(Settings):
+class PyramidBudgets(BlockBudget):
     """Of each block `keep`, shared out over its tiles of `tile` x `tile` tokens by their mean significance (largest remainders).
 
     Every tile with a valid token has at least one where the budget allows, none more than its valid tokens; in a tile the most
@@ -39,20 +36,12 @@ class PyramidBudgets(Settings):
     differs: ClassVar[str] = (
         "no attention from a question; tiles are parts of blocks of the grid, and not crops of an image"
     )
-    keep: float = 0.25
-    block: int = BLOCK
     tile: int = 8
 
     def __post_init__(self) -> None:
-        check_keep(self.name, self.keep)
-        check_block(self.name, self.block)
+        BlockBudget.__post_init__(self)
         if not 1 <= self.tile <= self.block:
             raise UsageError(f"pruner 'pyramid': tile is {self.tile}, allowed are 1 to the block's {self.block}")
-
-    @property
-    def placement(self) -> Placement:
-        """After the encoder, which gives the significance."""
-        return "after"
 
     def select(self, candidates: Candidates) -> TokenSelection:
         """Needs `significance`; ValueError says so where there is none."""

@@ -8,9 +8,9 @@ from typing import ClassVar
 import numpy as np
 
 from gridscribe.errors import UsageError
-from gridscribe.models.pruning.base import Candidates, Fidelity, Placement, Settings, TokenSelection, check_keep
-from gridscribe.models.pruning.blocks import BLOCK, Floats, Ints, check_block
-from gridscribe.models.pruning.choosing import best_first, choose_by_block, products, spread
+from gridscribe.models.pruning.base import Candidates, Fidelity, TokenSelection
+from gridscribe.models.pruning.blocks import Floats, Ints
+from gridscribe.models.pruning.choosing import BlockBudget, best_first, choose_by_block, products, spread
 
 FEW = 4
 """Edges below which a token's score is softened."""
@@ -19,7 +19,7 @@ LEAST = 1e-10
 
 
 @dataclass(frozen=True, slots=True)
-class GraphDPP(Settings):
+class GraphDPP(BlockBudget):
     """The best `keep` by a graph of similar tokens and by a DPP, then more of the DPP's until there are as many as asked for.
 
     Graph: tokens with a cosine of at least `edge` are joined; a score is the degree times exp(mean cosine of the edges -
@@ -35,20 +35,12 @@ class GraphDPP(Settings):
         "relevance to a question is replaced by a token's significance, or by 1; how scores of few edges are softened is our "
         "reading; blocks of the grid"
     )
-    keep: float = 0.25
-    block: int = BLOCK
     edge: float = 0.2
 
     def __post_init__(self) -> None:
-        check_keep(self.name, self.keep)
-        check_block(self.name, self.block)
+        BlockBudget.__post_init__(self)
         if not -1 <= self.edge < 1:
             raise UsageError(f"pruner 'script': edge is {self.edge}, allowed is a cosine from -1 to below 1")
-
-    @property
-    def placement(self) -> Placement:
-        """After the encoder: it needs the finished vectors."""
-        return "after"
 
     def select(self, candidates: Candidates) -> TokenSelection:
         """Needs `vectors`, uses `significance` where it is given."""

@@ -18,8 +18,8 @@ class SkipTokens(Settings):
     """Which patches go through layers `first` to `last` (counted from 0, `last` not among them): the `keep` to which the layer
     before gave most attention. The others go from one to the other unchanged, and every patch has a vector in the end.
 
-    `select` says which; `PageEncoder.skipping` does it. Ties go to the lowest index. A crop is judged as a whole, as the network
-    sees it. Raises UsageError for settings out of range.
+    `select` says which; `models.document.signals.skipping` does it. Ties go to the lowest index. A crop is judged as a whole, as
+    the network sees it. Raises UsageError for settings out of range.
     """
 
     name: ClassVar[str] = "skip"

@@ -7,13 +7,12 @@ from typing import ClassVar
 
 import numpy as np
 
-from gridscribe.models.pruning.base import Candidates, Fidelity, Placement, Settings, Signal, TokenSelection, check_keep
-from gridscribe.models.pruning.blocks import BLOCK, check_block
-from gridscribe.models.pruning.choosing import most_significant
+from gridscribe.models.pruning.base import Candidates, Fidelity, Signal, TokenSelection
+from gridscribe.models.pruning.choosing import BlockBudget, most_significant
 
 
 @dataclass(frozen=True, slots=True)
-class TransitionTokens(Settings):
+class TransitionTokens(BlockBudget):
     """The `keep` of each block whose significance, here the token's transition, is greatest; ties go to the lowest index.
 
     Transition of a module (attention or feed-forward): softmax over the tokens of 1 - cos(input, output), times |output| /
@@ -30,17 +29,6 @@ class TransitionTokens(Settings):
         "layers of our encoder and not of a language model, and no attention from a question beside it; kept at once, not in "
         "three steps; indices are kept, the released code renumbers; blocks of the grid"
     )
-    keep: float = 0.25
-    block: int = BLOCK
-
-    def __post_init__(self) -> None:
-        check_keep(self.name, self.keep)
-        check_block(self.name, self.block)
-
-    @property
-    def placement(self) -> Placement:
-        """After the encoder, whose layers give the transition."""
-        return "after"
 
     def select(self, candidates: Candidates) -> TokenSelection:
         """Needs `significance`."""

@@ -10,16 +10,16 @@ from typing import ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from gridscribe.models.pruning.base import Candidates, Fidelity, Placement, Settings, Signal, TokenSelection, check_keep
-from gridscribe.models.pruning.blocks import BLOCK, Floats, Ints, check_block
-from gridscribe.models.pruning.choosing import choose_by_block, products, spread
+from gridscribe.models.pruning.base import Candidates, Fidelity, Signal, TokenSelection
+from gridscribe.models.pruning.blocks import Floats, Ints
+from gridscribe.models.pruning.choosing import BlockBudget, choose_by_block, products, spread
 
 DIRECTIONS, STEP = 64, 0.01
 Float32 = NDArray[np.float32]
 
 
 @dataclass(frozen=True, slots=True)
-class ZerothOrder(Settings):
+class ZerothOrder(BlockBudget):
     """Greedily the token with the greatest sensitivity (0..1 over the block) x (1 - its greatest cosine with a chosen one).
 
     The first is the most sensitive. `significance` is the sensitivity, from `sensitivity`; it must be given. Ties go to the
@@ -34,17 +34,6 @@ class ZerothOrder(Settings):
     differs: ClassVar[str] = (
         "the map is our encoder's last projection, not one into a language model; blocks of the grid"
     )
-    keep: float = 0.25
-    block: int = BLOCK
-
-    def __post_init__(self) -> None:
-        check_keep(self.name, self.keep)
-        check_block(self.name, self.block)
-
-    @property
-    def placement(self) -> Placement:
-        """After the encoder: it needs the finished vectors."""
-        return "after"
 
     def select(self, candidates: Candidates) -> TokenSelection:
         """Needs `vectors` and `significance`; ValueError says so where one is missing."""

@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 
 from gridscribe.models.document.encoder import CropEncoder, LookingEncoder, looks_inside
-from gridscribe.models.document.latents import pooled, shortest
+from gridscribe.models.document.latents import AdaptiveLatents, pooled, shortest
 from gridscribe.models.document.package import DocumentPackage, build_latents, gram_vectors
 from gridscribe.models.document.patch_classifier import blocks_of, dilated
 from gridscribe.models.document.spelling import BACKGROUND, token_vectors
@@ -83,10 +83,12 @@ class PageEmbedder:
         if not self._thumbnails:
             return found
         height, width = page.shape[:2]
-        whole = self._embed(page, PageCrops(height, width, self._package.crop, 1, 1), digest, deadline)
+        whole = self._embed(page, PageCrops(height, width, self._package.crop, 1, 1), digest, deadline, coded=False)
         return replace(found, thumbnail=TokenGrid(whole.grid.frame, whole.grid.index, None, whole.grid.vectors))
 
-    def _embed(self, page: NDArray[np.uint8], crops: PageCrops, digest: str, deadline: Deadline) -> PageTokens:
+    def _embed(
+        self, page: NDArray[np.uint8], crops: PageCrops, digest: str, deadline: Deadline, *, coded: bool = True
+    ) -> PageTokens:
         arch = self._package.architecture
         cut = cut_page(page, crops)
         kept = self.kept_patches(cut, crops, digest)
@@ -124,15 +126,17 @@ class PageEmbedder:
         chosen = selection.grid
         vectors = flat[frame.local(chosen.index)] if chosen.vectors is None else chosen.dense()
         stored = chosen.with_vectors(quantise(vectors, self._kind))
-        return PageTokens(stored, text.reshape(_shape(frame)), len(cut), latents=self._coded(found, crops, deadline))
+        latents = () if self._latents is None or not coded else self._coded(self._latents, found, crops, deadline)
+        return PageTokens(stored, text.reshape(_shape(frame)), len(cut), latents=latents)
 
-    def _coded(self, found: Float32, crops: PageCrops, deadline: Deadline) -> tuple[CodedCrop, ...]:
-        if self._latents is None or self._enough is None:
-            return ()
+    def _coded(
+        self, network: AdaptiveLatents, found: Float32, crops: PageCrops, deadline: Deadline
+    ) -> tuple[CodedCrop, ...]:
+        assert self._enough is not None
         out = []
         for number, vectors in enumerate(found):
             deadline.check()
-            codes, error = shortest(self._latents, pooled(vectors, self._latents.settings.side), self._enough)
+            codes, error = shortest(network, pooled(vectors, network.settings.side), self._enough)
             out.append(CodedCrop(*divmod(number, crops.cols), codes, error))
         return tuple(out)
 

@@ -69,6 +69,9 @@ def plan_documents(
         )
     if config.latents is not None and package.latent_settings is None:
         raise UsageError(f"latents={config.latents:g}: model {package.name} has no adaptive latents")
+    skip, layers = config.tokens.skip, package.architecture.layers
+    if skip is not None and skip.last > layers:
+        raise UsageError(f"tokens.within: layers {skip.first} to {skip.last}, and model {package.name} has {layers}")
     wish = config.engine
     inside = config.tokens.inside
     engine = resolve_page_engine(wish.name, package, precision=wish.precision, threads=wish.threads, inside=inside)
