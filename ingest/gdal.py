@@ -10,7 +10,7 @@ import threading
 import uuid
 import warnings
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from types import TracebackType
 from typing import Any
 
@@ -125,6 +125,15 @@ class GdalFile:
         except BaseException:
             self.close()
             raise
+
+    @property
+    def dataset(self) -> Any:
+        """The open rasterio dataset, for readers that take one; to be used within `settings`, and not after `close`."""
+        return self._dataset
+
+    def settings(self) -> AbstractContextManager[None]:
+        """GDAL's settings and errors while `dataset` is read: raises as `read` does."""
+        return self._gdal("pixels cannot be read")
 
     def read(self, bands: Sequence[int], window: Window) -> np.ndarray:
         """Stored values `[len(bands), h, w]` of a window inside the image.

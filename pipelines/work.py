@@ -48,6 +48,11 @@ class JobSpec(Protocol):
     """Everything a worker needs to build a pipeline; plain data, safe to send to another process."""
 
     @property
+    def product(self) -> str:
+        """The id of the product that is committed to."""
+        ...
+
+    @property
     def time_limit(self) -> float:
         """Seconds an item may take."""
         ...

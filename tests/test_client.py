@@ -25,7 +25,7 @@ from hypothesis import strategies as st
 
 from gridscribe import Client
 from gridscribe.catalog import build_catalog
-from gridscribe.client import Mask, Pixel, blocks, mosaic
+from gridscribe.client import Mask, Pixel, blocks
 from gridscribe.client.cells import Cells
 from gridscribe.client.objects import ObjectsBackend
 from gridscribe.client.when import parse_datetime
@@ -538,7 +538,7 @@ def test_threads_and_a_small_cache_give_the_same(output: tuple[str, list[FakeIma
 
     with ThreadPoolExecutor(6) as pool:
         assert all(pool.map(ask, range(6)))
-    assert backend._tiles.cached_bytes <= 600_000
+    assert backend.tiles.cached_bytes <= 600_000
 
 
 def test_queries_load_neither_torch_nor_ray_nor_gdal(output: tuple[str, list[FakeImage]]) -> None:
@@ -628,7 +628,7 @@ def test_a_mask_says_what_it_covers(tmp_path: Path) -> None:
     assert client.mask((-180, -90, 180, 90)).array.shape == (100, 200)
 
 
-def test_masks_that_cannot_be(output: tuple[str, list[FakeImage]], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_masks_that_cannot_be(output: tuple[str, list[FakeImage]]) -> None:
     client = Client(output[0])
     with pytest.raises(QueryError, match=r"no image of product .* meets the box"):
         client.mask((0, 0, 1, 1))
@@ -639,9 +639,11 @@ def test_masks_that_cannot_be(output: tuple[str, list[FakeImage]], monkeypatch: 
             client.mask(bad)
     with pytest.raises(QueryError, match="holds no area"):
         client.mask((5, 0, 1, 1), crs=UTM)
-    monkeypatch.setattr(mosaic, "MAX_PIXELS", 100)
+    small = Client(ObjectsBackend(open_store(output[0]), max_pixels=100))
     with pytest.raises(QueryError, match="45 x 45 px, more than 100"):
-        client.mask((E0, N0 - 9, E0 + 9, N0), crs=UTM)
+        small.mask((E0, N0 - 9, E0 + 9, N0), crs=UTM)
+    enough = Client(ObjectsBackend(open_store(output[0]), max_pixels=45 * 45))
+    assert enough.mask((E0, N0 - 9, E0 + 9, N0), crs=UTM).array.shape == (45, 45)
 
 
 def test_a_latitude_beyond_the_poles_is_no_place(tmp_path: Path) -> None:
@@ -653,3 +655,17 @@ def test_a_latitude_beyond_the_poles_is_no_place(tmp_path: Path) -> None:
     assert client.at(45.0, 80.0).status == "outside"
     assert client.at_many([(45.0, -91.0), (45.0, 10.0)]).column("status").to_pylist() == ["invalid", "outside"]
     assert client.at(45.0, 1000.0, crs="EPSG:32631").status == "outside"
+
+
+def test_the_limit_is_of_all_masks_together(tmp_path: Path) -> None:
+    grid = Grid(30, 30, (0.2, 0.0, 500_000.0, 0.0, -0.2, 5_000_000.0), "EPSG:32631")
+    write_output(open_store(tmp_path), [FakeImage(name, grid) for name in ("a", "b", "c")])
+    box = (500_000.0, 4_999_994.0, 500_006.0, 5_000_000.0)
+    for most, enough in ((900, False), (2699, False), (2700, True)):
+        client = Client(ObjectsBackend(open_store(tmp_path), max_pixels=most))
+        assert client.mask(box, crs="EPSG:32631").array.shape == (30, 30)
+        if enough:
+            assert len(client.mask(box, crs="EPSG:32631", all=True)) == 3
+        else:
+            with pytest.raises(QueryError, match=f"more than {most} in all"):
+                client.mask(box, crs="EPSG:32631", all=True)

@@ -14,10 +14,10 @@ from rasterio.windows import Window as RasterWindow
 
 from gridscribe.client import Match
 from gridscribe.commits import read_commits
-from gridscribe.errors import GridscribeError, QueryError
+from gridscribe.errors import GridscribeError, MissingObjectError, QueryError
 from gridscribe.ingest.images import InputOptions, RasterImage
 from gridscribe.ingest.raster import open_raster
-from gridscribe.manifest import list_jobs, read_plan, read_plan_items
+from gridscribe.manifest import Plan, list_jobs, read_plan, read_plan_items
 from gridscribe.pipelines.cog import HEIGHT, MASK, RasterKind
 from gridscribe.pipelines.match_picture import Outline, draw_matches
 from gridscribe.pipelines.picture import draw_picture
@@ -44,7 +44,7 @@ def picture(output: str, *, image: str | None = None, size: int = 768, product: 
             parts.setdefault(entry["image"], []).append(entry)
     if not parts:
         raise QueryError(f"{output}: nothing is committed under product {product}")
-    planned = _planned(store, product)
+    planned = planned_images(store, product)
     chosen = _choose(planned, parts, image)
     grid = planned[chosen].grid
     height, width = min(size, grid.height), min(size, grid.width)
@@ -95,7 +95,7 @@ def _photo(
     store: Store, product: str, image: str, parts: list[dict[str, Any]], view: Window
 ) -> tuple[NDArray[np.uint8], str]:
     """(the image's pixels [h, w, 3], or where its source cannot be read its mask in colours; what to say of that)."""
-    planned = _planned(store, product).get(image)
+    planned = planned_images(store, product).get(image)
     reason = "its plan is gone"
     if planned is not None:
         try:
@@ -109,12 +109,12 @@ def _photo(
     return colors[_read(store, parts, MASK, view)], f" (mask: {reason})"
 
 
-def _planned(store: Store, product: str) -> dict[str, RasterImage]:
+def planned_images(store: Store, product: str) -> dict[str, RasterImage]:
     """The images of all jobs of a product, as they were planned."""
     images: dict[str, RasterImage] = {}
     for job in list_jobs(store):
-        plan = read_plan(store, job)
-        if plan.details["product"] != product:
+        plan = plan_of(store, job, product)
+        if plan is None:
             continue
         options = InputOptions.from_json(plan.details["options"])
         for parts in read_plan_items(store, plan).column("parts").to_pylist():
@@ -122,6 +122,15 @@ def _planned(store: Store, product: str) -> dict[str, RasterImage]:
                 image = RasterImage.from_json(part["image"], options)
                 images[image.image_id] = image
     return images
+
+
+def plan_of(store: Store, job: str, product: str) -> Plan | None:
+    """The plan of a job; None where it is of another product, or planning was cut short."""
+    try:
+        plan = read_plan(store, job)
+    except MissingObjectError:
+        return None
+    return plan if plan.details["product"] == product else None
 
 
 def _choose(planned: dict[str, RasterImage], parts: dict[str, list[dict[str, Any]]], asked: str | None) -> str:

@@ -13,8 +13,9 @@ from gridscribe.client.page_search import PageMatch
 from gridscribe.errors import QueryError
 from gridscribe.ingest.pages.reader import PageReader, local_copy
 from gridscribe.ingest.pages.values import PageImage, PageOptions
-from gridscribe.manifest import list_jobs, read_plan, read_plan_items
+from gridscribe.manifest import list_jobs, read_plan_items
 from gridscribe.store import Store, open_store
+from gridscribe.workers.look import plan_of
 
 BEST, OTHER = "#ff2bd6", "#ffa200"
 LEGEND = 26
@@ -26,7 +27,7 @@ def page_picture(output: str, matches: Sequence[PageMatch], title: str) -> bytes
     Raises `QueryError` where no plan tells where the document lay, `InputError` where it cannot be read any more.
     """
     best = matches[0]
-    page, options = _planned(open_store(output), best)
+    page, options = planned_page(open_store(output), best.product, best.document, best.page)
     with PageReader(options) as reader, local_copy(page.file, options) as path:
         pixels = reader.render(path, page.page)
     sheet = Image.new("RGB", (page.width, page.height + LEGEND), "white")
@@ -48,14 +49,15 @@ def page_picture(output: str, matches: Sequence[PageMatch], title: str) -> bytes
     return out.getvalue()
 
 
-def _planned(store: Store, match: PageMatch) -> tuple[PageImage, PageOptions]:
+def planned_page(store: Store, product: str, document: str, number: int) -> tuple[PageImage, PageOptions]:
+    """Where a page's document lay, and how it was read; `QueryError` where no plan tells."""
     for job in list_jobs(store):
-        plan = read_plan(store, job)
-        if plan.details["product"] != match.product:
+        plan = plan_of(store, job, product)
+        if plan is None:
             continue
         for parts in read_plan_items(store, plan).column("parts").to_pylist():
             for data in json.loads(parts):
                 page = PageImage.from_json(data)
-                if (page.document, page.page) == (match.document, match.page):
+                if (page.document, page.page) == (document, number):
                     return page, PageOptions(**plan.details["options"])
-    raise QueryError(f"no plan under {store.uri} tells where document {match.document} lay: its page cannot be drawn")
+    raise QueryError(f"no plan under {store.uri} tells where document {document} lay: its page cannot be drawn")

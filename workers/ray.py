@@ -17,6 +17,7 @@ from gridscribe.pipelines.stages import Deadline
 from gridscribe.pipelines.work import JobSpec, Work
 from gridscribe.workers.executor import Outcome, Receipt
 from gridscribe.workers.local import OVERLAP
+from gridscribe.workers.metrics import JobMetrics
 
 OBJECT_STORE_BYTES = 128 * 1024 * 1024  # receipts only
 START_LIMIT = 300.0  # seconds for the workers' engines to stand
@@ -89,6 +90,7 @@ class RayExecutor:
         }
         self._workers = [self._hire() for _ in range(workers)]
         self._flight: dict[Any, _InFlight] = {}
+        self._metrics = JobMetrics(spec.product)
 
     def _hire(self) -> _Worker:
         actor = ray.remote(PipelineWorker).options(**self._options).remote(self._spec, self._cores)
@@ -134,7 +136,10 @@ class RayExecutor:
         done, _ = ray.wait(list(self._flight), num_returns=1, timeout=timeout)
         if done:
             done, _ = ray.wait(list(self._flight), num_returns=len(self._flight), timeout=0)
-        return [self._collect(reference) for reference in done] + self._end_overdue()
+        outcomes = [self._collect(reference) for reference in done] + self._end_overdue()
+        for outcome in outcomes:
+            self._metrics.count(outcome)
+        return outcomes
 
     def _hear(self) -> None:
         """Which of the replaced workers stand by now; one that died before it stood is replaced once more."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, overload
 
@@ -10,10 +10,11 @@ from numpy.typing import ArrayLike
 
 from gridscribe.client.asked import bank_of, box_of, crs_of, lonlat_box, phrase_of, points_array, search_of, select_of
 from gridscribe.client.backend import Backend, Like
-from gridscribe.client.found import Heatmap, Label, Match, Region, TextMask
+from gridscribe.client.found import Heatmap, Label, Region, TextMask
+from gridscribe.client.http import HttpBackend
+from gridscribe.client.matches import Matches, PageMatches
 from gridscribe.client.objects import ObjectsBackend
 from gridscribe.client.page import Page
-from gridscribe.client.page_search import PageMatch
 from gridscribe.client.pixel import Mask, Pixel
 from gridscribe.client.places import parse_crs
 from gridscribe.client.prototypes import Prototypes
@@ -39,11 +40,19 @@ class Client:
     `LayoutError` where what lies there is not what gridscribe writes.
     """
 
-    def __init__(self, where: str | Path | Store | Backend, *, alignment: str | Path | None = None) -> None:
-        """`where`: a path, `file://`, `s3://bucket/prefix`, `gs://`, `az://`, an opened store, or another backend.
+    def __init__(
+        self, where: str | Path | Store | Backend, *, alignment: str | Path | None = None, token: str | None = None
+    ) -> None:
+        """`where`: a path, `file://`, `s3://bucket/prefix`, `gs://`, `az://`, an opened store, the `http(s)://` address of a
+        service (`gridscribe serve`), or another backend.
 
         `alignment`: the folder or URI of the package that phrases are embedded with; None: where the product says it was.
+        `token`: what a service asks for; None: `$GRIDSCRIBE_TOKEN`, where that is set.
         """
+        if isinstance(where, str) and where.startswith(("http://", "https://")):
+            where = HttpBackend(where, token)
+        elif token is not None:
+            raise QueryError(f"token=...: only a service takes one, and {str(where)[:200]!r} is none")
         if isinstance(where, str | Path):
             where = open_store(where)
         if isinstance(where, Store):
@@ -189,8 +198,8 @@ class Client:
         product: str | None = None,
         templates: Sequence[str] | None = None,
         exact: bool = True,
-    ) -> Iterator[Match]:
-        """The `top_k` regions whose embeddings are nearest to a phrase, best first, equal scores by id.
+    ) -> Matches:
+        """The `top_k` regions whose embeddings are nearest to a phrase, best first, equal scores by id: an iterator of `Match`.
 
         The score is the cosine of the phrase's embedding and the stored one of the region; what it is for a match depends on
         the model and the phrase, so a `threshold` must be found by looking. Searched are the regions of one class or all, of
@@ -203,14 +212,16 @@ class Client:
         own vectors, `templates` aside; `Match.query` tells which it was.
 
         Every table that may hold an answer is read once, a row group at a time, when the first match is asked for; the rows of
-        matches as they are asked for. Memory holds few row groups and `top_k` hits. Above some 100,000 regions, or where much
-        is asked, `exact=False` pays: it makes a local index of the vectors (under `$GRIDSCRIBE_CACHE`, anew when regions were
-        added) and compares only those near the phrase, which misses a few of the best. Where there is an index, exact searches
-        use its copy of the vectors too, and answer the same as without. `QueryError`, from this call, where the
-        product has no alignment model, its regions no embeddings, or the package found is not the product's.
+        matches as they are asked for. Memory holds few row groups, `top_k` hits, and the matches that were asked
+        for, which `Matches` keeps. Above some 100,000 regions, or where much is asked, `exact=False` pays: it makes a local
+        index of the vectors (under `$GRIDSCRIBE_CACHE`, anew when regions were added) and compares only those near the phrase,
+        which misses a few of the best. Where there is an index, exact searches use its copy of the vectors too, and answer the
+        same as without. `QueryError`, from this call, where the product has no alignment model, its regions no embeddings, or
+        the package found is not the product's.
         """
         how = search_of(top_k, threshold, bbox, class_name, image, exact)
-        return self._backend.match(phrase_of(text, templates), how, select_of(product, datetime))
+        found = self._backend.match(phrase_of(text, templates), how, select_of(product, datetime))
+        return Matches(found, text)
 
     def similar(
         self,
@@ -228,7 +239,7 @@ class Client:
         product: str | None = None,
         region_product: str | None = None,
         exact: bool = True,
-    ) -> Iterator[Match]:
+    ) -> Matches:
         """The regions whose embeddings are nearest to that of a region: the one at a place, or with the id `region`.
 
         That one is left out; all else is as `match` does it, but that nothing needs a text tower. `datetime` chooses the image
@@ -239,7 +250,8 @@ class Client:
             raise QueryError("what to resemble is needed: either a place, lon and lat, or region=ID")
         point = None if lon is None or lat is None else (float(lon), float(lat), crs_of(crs))
         how = search_of(top_k, threshold, bbox, class_name, image, exact)
-        return self._backend.similar(Like(region, point, region_product), how, select_of(product, datetime))
+        found = self._backend.similar(Like(region, point, region_product), how, select_of(product, datetime))
+        return Matches(found, f"like {region or f'the region at {lon:g}, {lat:g}'}")
 
     def describe(
         self,
@@ -317,14 +329,14 @@ class Client:
 
     def match_pages(
         self, text: str, top_k: int = 20, threshold: float | None = None, *, product: str | None = None
-    ) -> Iterator[PageMatch]:
+    ) -> PageMatches:
         """The `top_k` pages on which `text` most surely stands, best first, each with its best place.
 
         The score of a place is the mean over the phrase's tokens of the best cosine about it, and a page's that of its best place
         (late interaction). The tokens of all pages are read once. The phrase's vectors come from the product's document package,
         of which a small file is read. `QueryError`, from this call, where that is not the product's.
         """
-        return self._backend.match_pages(text, top_k, threshold, select_of(product, None))
+        return PageMatches(self._backend.match_pages(text, top_k, threshold, select_of(product, None)), text)
 
     def asks_pages(self, *, product: str | None = None) -> bool:
         """Whether there are pages alone under the output URI, or in the product."""

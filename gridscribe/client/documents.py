@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from gridscribe.canonical import sha256
-from gridscribe.commits import Commit, ObjectRecord, read_commits
+from gridscribe.commits import Commit, ObjectRecord, committed_items, read_commit
 from gridscribe.errors import LayoutError, QueryError
 from gridscribe.layout import parse_product_key
 from gridscribe.products import list_products, read_product
@@ -71,6 +71,8 @@ class DocumentIndex:
 
     product: DocumentProduct
     pages: tuple[StoredPage, ...]
+    items: frozenset[str] = frozenset()
+    """What they are committed as."""
 
     @cached_property
     def documents(self) -> dict[str, tuple[StoredPage, ...]]:
@@ -118,12 +120,13 @@ def document_products(store: Store) -> dict[str, DocumentProduct]:
 
 def load_documents(store: Store, product: DocumentProduct) -> DocumentIndex:
     """The committed pages of a product; a commit and a table are read for each item."""
-    commits = list(read_commits(store, product.id))
+    items = committed_items(store, product.id)
+    commits = list(concurrently(lambda item: read_commit(store, product.id, item), sorted(items)))
     seen: dict[tuple[str, int], StoredPage] = {}
     for pages in concurrently(lambda commit: list(_pages(store, commit)), commits, workers=16):
         for page in pages:
             seen.setdefault((page.row.image, page.row.page), page)
-    return DocumentIndex(product, tuple(seen[key] for key in sorted(seen)))
+    return DocumentIndex(product, tuple(seen[key] for key in sorted(seen)), frozenset(items))
 
 
 def _pages(store: Store, commit: Commit) -> Iterator[StoredPage]:

@@ -14,6 +14,8 @@ from gridscribe.footprint import lonlat_bbox
 from gridscribe.values import Window
 
 if TYPE_CHECKING:
+    import xarray
+    from matplotlib.axes import Axes
     from shapely.geometry.base import BaseGeometry
 
 Affine = tuple[float, float, float, float, float, float]
@@ -80,6 +82,18 @@ class RegionFacts:
         feature = {"type": "Feature", "id": value.pop("region_id"), "geometry": value.pop("geometry")}
         return {**feature, **({} if bbox is None else {"bbox": bbox}), "properties": value}
 
+    def plot(self, ax: Axes | None = None) -> Axes:
+        """The outline, on matplotlib's `ax` or a new figure: in longitude and latitude, or in pixels where not georeferenced."""
+        from gridscribe.client.drawn import region_axes
+
+        return region_axes(self, ax)
+
+    def _repr_html_(self) -> str:
+        """The outline and what is known, as a table; an embedding as its shape."""
+        from gridscribe.client.shown import region_html
+
+        return region_html(self)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Match(RegionFacts):
@@ -141,6 +155,27 @@ class Heatmap(OnImage):
     coverage: str
     """`full` where every cell has a value, `partial`, or `none`."""
 
+    def to_xarray(self) -> xarray.DataArray:
+        """The similarities as a DataArray on the centres of cells, as `Mask.to_xarray`.
+
+        Where the image is not georeferenced, `x` and `y` are the column and the row in its pixels, and there is no `crs`.
+        """
+        from gridscribe.client.frames import heat_array
+
+        return heat_array(self)
+
+    def plot(self, ax: Axes | None = None) -> Axes:
+        """The similarities and their scale, on matplotlib's `ax` or a new figure; cells without a value are clear."""
+        from gridscribe.client.drawn import heat_axes
+
+        return heat_axes(self, ax)
+
+    def _repr_html_(self) -> str:
+        """A small picture, and where it comes from."""
+        from gridscribe.client.shown import heat_html
+
+        return heat_html(self)
+
 
 @dataclass(frozen=True, slots=True)
 class PointOnImage:
@@ -175,6 +210,24 @@ class TextMask(OnImage):
     """"regions": what it was found from, the points of the heat map."""
     first: tuple[str, ...] = ()
     """"regions": those of the first pass, under positive points."""
+
+    def to_xarray(self) -> xarray.DataArray:
+        """Which pixels were found, as a DataArray of bool on their centres; see `Heatmap.to_xarray`."""
+        from gridscribe.client.frames import text_array
+
+        return text_array(self)
+
+    def plot(self, ax: Axes | None = None) -> Axes:
+        """The pixels that were found, and points they were found from (+ surely so, x surely not), on `ax` or a new figure."""
+        from gridscribe.client.drawn import text_axes
+
+        return text_axes(self, ax)
+
+    def _repr_html_(self) -> str:
+        """A small picture, how much was found, and where it comes from."""
+        from gridscribe.client.shown import text_html
+
+        return text_html(self)
 
 
 def geojson(geometry: BaseGeometry | None) -> dict[str, Any] | None:

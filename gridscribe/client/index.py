@@ -23,6 +23,7 @@ from gridscribe.values import Grid
 
 if TYPE_CHECKING:
     import pyarrow as pa
+    from shapely.geometry.base import BaseGeometry
 
 UNKNOWN_TIME = np.iinfo(np.int64).min
 NAMED = 8  # ids that an error lists
@@ -107,6 +108,12 @@ class ImageIndex:
         import shapely
 
         return shapely.bounds(shapely.from_wkb(np.array(self._footprints, object))).reshape(-1, 4)
+
+    def footprint(self, image: int) -> BaseGeometry | None:
+        """The outline of an image in longitudes and latitudes; None where it has no place on Earth."""
+        import shapely
+
+        return shapely.from_wkb(self._footprints[image])
 
     def place_of(self, image: str) -> int | None:
         """Which image has this id; None where none has."""

@@ -30,9 +30,12 @@ if TYPE_CHECKING:
 _log = logging.getLogger(__name__)
 
 
-def load_index(store: Store, product: ProductInfo) -> ImageIndex:
-    """The index of one product. The commits of its regions are read when these are first asked for."""
-    items = committed_items(store, product.id)
+def load_index(store: Store, product: ProductInfo, items: set[str] | None = None) -> ImageIndex:
+    """The index of one product. The commits of its regions are read when these are first asked for.
+
+    `items`: those that are committed; None: they are listed.
+    """
+    items = committed_items(store, product.id) if items is None else items
     regions = {item for item in items if is_regions_item(item)}
     images = load_images(store, product.id, items - regions)
     return ImageIndex(product, images, partial(load_regions, store, product.id, regions))

@@ -49,8 +49,9 @@ class _Layer:
 class Mosaicker:
     """Masks of one product."""
 
-    def __init__(self, index: ImageIndex, tiles: TileReader) -> None:
-        self._index, self._tiles = index, tiles
+    def __init__(self, index: ImageIndex, tiles: TileReader, most: int = MAX_PIXELS) -> None:
+        """`most`: pixels of the largest answer."""
+        self._index, self._tiles, self._most = index, tiles, most
         self._groups = {int(image): group for group in index.groups for image in group.images}
 
     def masks(self, bbox: Bounds, crs: str, interval: Interval | None, *, every: bool) -> tuple[Mask, ...]:
@@ -66,8 +67,12 @@ class Mosaicker:
                 f"no image of product {self._index.product.id}{when} meets the box {list(bbox)} in {crs[:60]}"
             )
         if every:
-            return tuple(self._mask(image, [image], bbox, crs) for image in images)
-        return (self._mask(images[0], images, bbox, crs),)
+            masks, left = [], self._most
+            for image in images:
+                masks.append(self._mask(image, [image], bbox, crs, left))
+                left -= masks[-1].array.size
+            return tuple(masks)
+        return (self._mask(images[0], images, bbox, crs, self._most),)
 
     def window(self, image: int, bbox: Bounds, crs: str) -> Window:
         """The least window of an image that holds its part of the box; `QueryError` where they do not meet."""
@@ -117,7 +122,7 @@ class Mosaicker:
             parts.append(shapely.make_valid(shapely.Polygon(np.stack([x, y], axis=1))))
         return shapely.union_all(parts) if parts else None
 
-    def _mask(self, base: int, images: Sequence[int], bbox: Bounds, crs: str) -> Mask:
+    def _mask(self, base: int, images: Sequence[int], bbox: Bounds, crs: str, most: int) -> Mask:
         import shapely
 
         grid, group = self._index.grid(base), self._groups[base]
@@ -126,9 +131,9 @@ class Mosaicker:
         areas = {image: region.intersection(self._outline(image, group)) for image in images}
         windows = {image: _window(area, grid) for image, area in areas.items()}
         window = _hull(list(windows.values()))
-        if window.area > MAX_PIXELS:
+        if window.area > most:
             raise QueryError(
-                f"the mask of {list(bbox)} has {window.height} x {window.width} px, more than {MAX_PIXELS} in all: "
+                f"the mask of {list(bbox)} has {window.height} x {window.width} px, more than {self._most} in all: "
                 "ask for a smaller box, or export the image"
             )
         times = self._index.times[list(images)].tolist()

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from gridscribe.client.answers import Answerer
 from gridscribe.client.backend import Like, Select
+from gridscribe.client.blocks import MAX_PIXELS
 from gridscribe.client.found import Heatmap, Label, Match, Region, TextMask
 from gridscribe.client.height_order import height_order
 from gridscribe.client.index import ImageIndex, ProductInfo
@@ -25,6 +26,7 @@ from gridscribe.client.region_tables import region_rows
 from gridscribe.client.searching import Search, Searcher
 from gridscribe.client.segmenting import Segmenting
 from gridscribe.client.tiles import CACHE_BYTES, TileReader
+from gridscribe.commits import committed_items
 from gridscribe.errors import QueryError
 from gridscribe.layout import product_prefix
 from gridscribe.products import list_products
@@ -47,21 +49,61 @@ class ObjectsBackend:
     `cache_bytes`.
     """
 
-    def __init__(self, store: Store, cache_bytes: int = CACHE_BYTES, *, alignment: str | None = None) -> None:
-        """`alignment`: where alignment packages are read from, instead of the place that the product names."""
+    def __init__(
+        self,
+        store: Store,
+        cache_bytes: int = CACHE_BYTES,
+        *,
+        alignment: str | None = None,
+        max_pixels: int = MAX_PIXELS,
+    ) -> None:
+        """`alignment`: where alignment packages are read from, instead of the place that the product names. `max_pixels`: of the
+        largest answer."""
         self.store = store
-        self._tiles = TileReader(store, cache_bytes)
-        self._searcher = Searcher(store, self._tiles, alignment)
+        self.tiles = TileReader(store, cache_bytes)
+        self._most = max_pixels
+        self._searcher = Searcher(store, self.tiles, alignment, max_pixels)
         self._documents = PageAnswers(store, alignment)
         self._lock = threading.Lock()
         self._products: dict[str, ProductInfo] | None = None
         self._indexes: dict[str, ImageIndex] = {}
+        self._items: dict[str, set[str]] = {}
 
     def refresh(self) -> None:
         """Forget which images there are; blocks stay, for what is committed never changes."""
         with self._lock:
-            self._products, self._indexes = None, {}
+            self._products, self._indexes, self._items = None, {}, {}
         self._documents.refresh()
+
+    def reload(self) -> None:
+        """Look anew at what is there, as `refresh` does, but answer from what was known until that is read.
+
+        Of a product that has the same commits as before everything is kept.
+        """
+        products = self._find_products()
+        with self._lock:
+            indexes, items = dict(self._indexes), dict(self._items)
+        for name in [name for name in indexes if name not in products]:
+            del indexes[name], items[name]
+        for name in indexes:
+            found = committed_items(self.store, name)
+            if found != items[name]:
+                indexes[name], items[name] = load_index(self.store, products[name], found), found
+        with self._lock:
+            self._products, self._indexes, self._items = products, indexes, items
+        self._documents.reload()
+
+    def products(self) -> dict[str, ProductInfo]:
+        """All products that have masks, by id."""
+        with self._lock:
+            if self._products is None:
+                self._products = self._find_products()
+            return self._products
+
+    @property
+    def documents(self) -> PageAnswers:
+        """Answers about pages."""
+        return self._documents
 
     def at(
         self, x: float, y: float, crs: str, select: Select, *, embedding: bool = False, every: bool = True
@@ -102,7 +144,9 @@ class ObjectsBackend:
         self, bbox: tuple[float, float, float, float], crs: str, select: Select, *, every: bool
     ) -> tuple[Mask, ...]:
         """See `Backend`."""
-        return Mosaicker(self.index(select.product), self._tiles).masks(bbox, crs, select.datetime, every=every)
+        return Mosaicker(self.index(select.product), self.tiles, self._most).masks(
+            bbox, crs, select.datetime, every=every
+        )
 
     def regions(
         self, bbox: tuple[float, float, float, float] | None, class_name: str | None, select: Select
@@ -134,7 +178,7 @@ class ObjectsBackend:
         name = like.region
         if name is None:
             assert like.point is not None
-            pixel = Answerer(of, self._tiles).pixels(*like.point, select.datetime)[0]
+            pixel = Answerer(of, self.tiles).pixels(*like.point, select.datetime)[0]
             name = pixel.region
             if name is None:
                 raise QueryError(
@@ -179,10 +223,7 @@ class ObjectsBackend:
         documents = self._documents.products()
         if select.product is not None:
             return any(name.startswith(select.product) for name in documents)
-        with self._lock:
-            if self._products is None:
-                self._products = self._find_products()
-            return bool(documents) and not self._products
+        return bool(documents) and not self.products()
 
     def index(self, product: str | None = None) -> ImageIndex:
         """The images of a product; `QueryError` where it is not there, or none is named and there are several."""
@@ -191,11 +232,12 @@ class ObjectsBackend:
                 self._products = self._find_products()
             chosen = self._choose(product, self._products)
             if chosen.id not in self._indexes:
-                self._indexes[chosen.id] = load_index(self.store, chosen)
+                items = committed_items(self.store, chosen.id)
+                self._indexes[chosen.id], self._items[chosen.id] = load_index(self.store, chosen, items), items
             return self._indexes[chosen.id]
 
     def _answerer(self, select: Select) -> Answerer:
-        return Answerer(self.index(select.product), self._tiles)
+        return Answerer(self.index(select.product), self.tiles)
 
     def _find_products(self) -> dict[str, ProductInfo]:
         """All products that have masks. One that has committed nothing counts only where it is the only one."""

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,6 +12,9 @@ from numpy.typing import NDArray
 from gridscribe.client.page_search import Box, PageMatch
 from gridscribe.latent_tables import CropLatents
 from gridscribe.tokens import TokenGrid
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -29,6 +33,12 @@ class PageToken:
     """[D], float32; None where it was dropped."""
     product: str
     model: str
+
+    def _repr_html_(self) -> str:
+        """What is known, as a table; the embedding as its shape."""
+        from gridscribe.client.shown import token_html
+
+        return token_html(self)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,3 +88,18 @@ class Page:
         """The adaptive latents of the page's crops, row by row: each as many codes as it needed. `QueryError` where the product
         stores none."""
         return self._latents()
+
+    def plot(self, ax: Axes | None = None, matches: Sequence[PageMatch] = ()) -> Axes:
+        """The page's outline in points and the boxes of `matches`, on matplotlib's `ax` (it may show the page) or a new figure.
+
+        `QueryError` for a match on another page.
+        """
+        from gridscribe.client.drawn import page_axes
+
+        return page_axes(self, matches, ax)
+
+    def _repr_html_(self) -> str:
+        """What is known, as a table."""
+        from gridscribe.client.shown import page_html
+
+        return page_html(self)

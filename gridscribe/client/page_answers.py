@@ -19,6 +19,7 @@ from gridscribe.client.documents import (
 from gridscribe.client.page import Page, PageToken
 from gridscribe.client.page_search import PageMatch, archive_matches, page_matches
 from gridscribe.client.page_words import PageWords
+from gridscribe.commits import committed_items
 from gridscribe.errors import QueryError
 from gridscribe.latent_tables import CropLatents, read_latents
 from gridscribe.store import Store
@@ -42,6 +43,17 @@ class PageAnswers:
         """Forget which pages there are."""
         with self._lock:
             self._products, self._indexes = None, {}
+
+    def reload(self) -> None:
+        """Look anew, and answer from what was known until that is read; a product with the same commits is kept as it is."""
+        products = document_products(self._store)
+        with self._lock:
+            indexes = {name: index for name, index in self._indexes.items() if name in products}
+        for name, index in indexes.items():
+            if committed_items(self._store, name) != index.items:
+                indexes[name] = load_documents(self._store, products[name])
+        with self._lock:
+            self._products, self._indexes = products, indexes
 
     def products(self) -> dict[str, DocumentProduct]:
         """All documents products, by id."""

@@ -36,6 +36,12 @@ class PageMatch:
     product: str
     model: str
 
+    def _repr_html_(self) -> str:
+        """What is known, as a table."""
+        from gridscribe.client.shown import page_match_html
+
+        return page_match_html(self)
+
 
 def similarities(store: Store, page: StoredPage, query: TokenQuery) -> Float32:
     """Cosines float32 [n, grid_h, grid_w] of the phrase's tokens with the page's cells; a cell that another absorbed has that

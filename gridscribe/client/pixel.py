@@ -5,12 +5,16 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, field, fields
 from datetime import datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from gridscribe.client.found import Label
+
+if TYPE_CHECKING:
+    import xarray
+    from matplotlib.axes import Axes
 
 STATUSES = ("ok", "nodata", "uncommitted", "outside", "invalid")
 """`ok`: there is a class. `nodata`: an image is there, and its pixel has no valid input. `uncommitted`: an image is there,
@@ -80,6 +84,12 @@ class Pixel:
         value["embedding"] = None if self.embedding is None else self.embedding.tolist()
         return value
 
+    def _repr_html_(self) -> str:
+        """What is known, as a table; the embedding as its shape."""
+        from gridscribe.client.shown import pixel_html
+
+        return pixel_html(self)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Mask:
@@ -101,3 +111,30 @@ class Mask:
     def __iter__(self) -> Iterator[Any]:
         """`array, transform, crs`."""
         return iter((self.array, self.transform, self.crs))
+
+    def to_xarray(self) -> xarray.DataArray:
+        """The classes as a DataArray on `y` and `x`, the centres of pixels in `crs`; `QueryError` where xarray is not installed.
+
+        Of a grid that is turned the dimensions are `row` and `col`, and `y` and `x` have a value for each pixel. Attributes:
+        `crs`, `transform`, `_FillValue` (255), CF's `flag_values` and `flag_meanings`, `classes` (the names by id, as JSON),
+        `coverage`, `images`, `product` and `model`; all can be written to netCDF. The coordinate `spatial_ref` is what rioxarray
+        looks for.
+        """
+        from gridscribe.client.frames import mask_array
+
+        return mask_array(self)
+
+    def plot(self, ax: Axes | None = None) -> Axes:
+        """The classes and their names, on matplotlib's `ax`, or on one of a new figure. Pixels without a class are clear.
+
+        Above 1024 rows or columns every n-th is drawn.
+        """
+        from gridscribe.client.drawn import mask_axes
+
+        return mask_axes(self, ax)
+
+    def _repr_html_(self) -> str:
+        """A small picture, the share of each class, and where the mask comes from."""
+        from gridscribe.client.shown import mask_html
+
+        return mask_html(self)

@@ -8,6 +8,8 @@ the regions that the phrase was answered with, and it is that of the phrase near
 from __future__ import annotations
 
 import threading
+from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -58,6 +60,35 @@ class Prototypes:
                 self._weights.append(0.0)
             self._sums[near] += vectors.sum(axis=0, dtype=np.float64)
             self._weights[near] += len(vectors)
+
+    def state(self) -> dict[str, Any]:
+        """All that is remembered, as plain data; floats keep all their bits."""
+        with self._lock:
+            return {
+                "model": self._model,
+                "phrases": [phrase.tolist() for phrase in self._phrases],
+                "sums": [total.tolist() for total in self._sums],
+                "weights": list(self._weights),
+            }
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """Take over what `state` gave, in place of all that is remembered. `ValueError` where it is none."""
+        try:
+            phrases = [np.array(phrase, np.float32) for phrase in state["phrases"]]
+            sums = [np.array(total, np.float64) for total in state["sums"]]
+            weights, model = [float(weight) for weight in state["weights"]], state["model"]
+        except (KeyError, TypeError, ValueError) as error:
+            raise ValueError(f"no state of Prototypes: {error!r}") from error
+        shapes = {array.shape for array in phrases} | {array.shape for array in sums}
+        if (
+            len(phrases) != len(sums)
+            or len(sums) != len(weights)
+            or len(shapes) > 1
+            or any(len(s) != 1 for s in shapes)
+        ):
+            raise ValueError("no state of Prototypes: phrases, sums and weights do not belong together")
+        with self._lock:
+            self._model, self._phrases, self._sums, self._weights = model, phrases, sums, weights
 
     def _near(self, model: str, phrase: Float32) -> int | None:
         if model != self._model:

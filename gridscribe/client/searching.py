@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gridscribe.client.alignment import HOW
+from gridscribe.client.blocks import MAX_PIXELS
 from gridscribe.client.found import Heatmap, Label, Match, Region, TextMask
 from gridscribe.client.heat import heatmap
 from gridscribe.client.index import UNKNOWN_TIME, ImageIndex
@@ -57,9 +58,9 @@ class Search:
 class Searcher:
     """Answers for one store, whatever the product. Safe to use from many threads."""
 
-    def __init__(self, store: Store, tiles: TileReader, package: str | None = None) -> None:
-        """`package`: see `Phrases`."""
-        self._store, self._tiles, self._phrases = store, tiles, Phrases(store, package)
+    def __init__(self, store: Store, tiles: TileReader, package: str | None = None, most: int = MAX_PIXELS) -> None:
+        """`package`: see `Phrases`. `most`: pixels of the largest answer."""
+        self._store, self._tiles, self._phrases, self._most = store, tiles, Phrases(store, package), most
         self._local: WeakKeyDictionary[ImageIndex, VectorIndex] = WeakKeyDictionary()
         self._lock = threading.Lock()
 
@@ -104,7 +105,7 @@ class Searcher:
         """The pixels of an image that a phrase means; see `segmenting.segment`."""
         heat = self.heatmap(index, phrase, image, bbox, how.bias)
         query = self._phrases.vector(index.product, phrase)
-        return segment(self._store, index, self._tiles, image, query, heat, how)
+        return segment(self._store, index, self._tiles, image, query, heat, how, self._most)
 
     def region(self, index: ImageIndex, region_id: str) -> Region:
         """The region with an id, from the table that its raster belongs to; `QueryError` where there is none."""

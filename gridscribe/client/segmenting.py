@@ -54,18 +54,25 @@ class Segmenting:
 
 
 def segment(
-    store: Store, index: ImageIndex, tiles: TileReader, image: int, query: QueryVector, heat: Heatmap, how: Segmenting
+    store: Store,
+    index: ImageIndex,
+    tiles: TileReader,
+    image: int,
+    query: QueryVector,
+    heat: Heatmap,
+    how: Segmenting,
+    most: int = MAX_PIXELS,
 ) -> TextMask:
     """The answer for the part of the image that `heat` covers.
 
-    Memory: a byte for each pixel of the answer. Raises `QueryError` where that is more than `MAX_PIXELS`, and for "regions"
+    Memory: a byte for each pixel of the answer. Raises `QueryError` where that is more than `most`, and for "regions"
     where regions are not embedded.
     """
     height, width = index.shapes[image].tolist()
     window = pixels_of(heat, height, width)
-    if window.area > MAX_PIXELS:
+    if window.area > most:
         raise QueryError(
-            f"the mask of image {index.ids[image]} has {window.height} x {window.width} px, more than {MAX_PIXELS} in all: ask "
+            f"the mask of image {index.ids[image]} has {window.height} x {window.width} px, more than {most} in all: ask "
             "for a part of it with bbox"
         )
     if how.method == "regions":

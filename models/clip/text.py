@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import MutableMapping, Sequence
+from collections.abc import Iterator, MutableMapping, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -66,7 +67,7 @@ class TextEncoder:
         tokens = torch.zeros(len(rows), length, dtype=torch.long)
         for k, row in enumerate(rows):
             tokens[k, : len(row)] = torch.tensor(row)
-        with torch.inference_mode():
+        with torch.inference_mode(), _one_thread():
             each = torch.nn.functional.normalize(encode_tokens(self._tower, tokens), dim=-1)
             mean = torch.nn.functional.normalize(each.mean(dim=0), dim=-1)
         result: Float32 = mean.numpy().copy()
@@ -81,6 +82,19 @@ class TextEncoder:
                 f"phrase {phrase!r} has {len(tokens)} tokens in its template, the model reads {self._context}; shorten it"
             )
         return tokens
+
+
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    """The last bits of a sum depend on how many threads share it: a phrase has one vector, whoever asks, and wherever."""
+    import torch
+
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
 
 
 def _checked(templates: Sequence[str]) -> tuple[str, ...]:

@@ -1,0 +1,100 @@
+"""Rasters opened for pictures: those of the output, and the inputs of its jobs. No other file can be asked for."""
+
+from __future__ import annotations
+
+import threading
+from collections import OrderedDict
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+from gridscribe.errors import QueryError
+from gridscribe.service.state import State
+
+if TYPE_CHECKING:
+    from gridscribe.ingest.gdal import GdalFile
+    from gridscribe.ingest.images import RasterImage
+    from gridscribe.ingest.sources import Source
+
+IDLE = 48
+"""Files that stay open between questions, with the blocks that they have read."""
+
+
+class OpenFiles:
+    """Files that are opened once and lent to one question at a time."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._idle: OrderedDict[Any, list[GdalFile]] = OrderedDict()
+        self._count = 0
+
+    @contextmanager
+    def lent(self, source: Source) -> Iterator[GdalFile]:
+        """The raster at `source`. `QueryError` for one that GDAL does not read, `InputError` or `StoreError` where it is away."""
+        file = self._take(source) or _open(source)
+        try:
+            yield file
+        except BaseException:
+            file.close()  # it may be damaged, or have changed
+            raise
+        self._give(source, file)
+
+    def _take(self, source: Source) -> GdalFile | None:
+        with self._lock:
+            files = self._idle.get(source)
+            if not files:
+                return None
+            self._count -= 1
+            return files.pop()
+
+    def _give(self, source: Source, file: GdalFile) -> None:
+        closing = []
+        with self._lock:
+            self._idle.setdefault(source, []).append(file)
+            self._idle.move_to_end(source)
+            self._count += 1
+            while self._count > IDLE:
+                _, files = self._idle.popitem(last=False)
+                self._count -= len(files)
+                closing += files
+        for old in closing:
+            old.close()
+
+
+def files_of(state: State) -> OpenFiles:
+    """The open files of a service."""
+    found: OpenFiles = state.kept.setdefault("files", OpenFiles())
+    return found
+
+
+def stored(state: State, key: str) -> Source:
+    """The object at a key that a commit names."""
+    from gridscribe.ingest.sources import Source
+
+    return Source(state.store.uri_of(key))
+
+
+def planned_image(state: State, product: str, image: str) -> RasterImage:
+    """How a job was to read an image; `QueryError` where no plan tells, or the service shows no inputs."""
+    from gridscribe.workers.look import planned_images
+
+    if not state.settings.pictures:
+        raise QueryError("this service does not show the jobs' own inputs (--no-pictures)")
+    plans: dict[str, dict[str, RasterImage]] = state.kept.setdefault("plans", {})
+    if image not in plans.get(product, {}):
+        plans[product] = planned_images(state.store, product)
+    if image not in plans[product]:
+        raise QueryError(f"no plan under {state.store.uri} tells where the input of image {image} lies")
+    return plans[product][image]
+
+
+def _open(source: Source) -> GdalFile:
+    from gridscribe.ingest.files import open_file
+    from gridscribe.ingest.gdal import GdalFile
+    from gridscribe.ingest.limits import Limits
+
+    file = open_file(source, Limits())
+    if not isinstance(file, GdalFile):
+        file.__exit__(None, None, None)
+        raise QueryError(f"{source.name} is of a format that no picture is made of")
+    return file

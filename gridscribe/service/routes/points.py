@@ -1,0 +1,172 @@
+"""What is at a point, or at many."""
+
+from __future__ import annotations
+
+import json
+from typing import Annotated, Any
+
+import numpy as np
+from fastapi import APIRouter, Query, Request
+from numpy.typing import NDArray
+from starlette.responses import Response
+
+from gridscribe.client import wire
+from gridscribe.errors import LayoutError, QueryError
+from gridscribe.service.asked import WORLD, Crs, Datetime, Image, Product, example, named_crs
+from gridscribe.service.replies import arrow_reply, json_reply
+from gridscribe.service.state import State
+
+PIXEL: dict[str, Any] = {
+    "status": "ok", "coverage": "full", "reason": None, "class_id": 3, "class_name": "building", "confidence": 0.9882,
+    "height": 6.56, "region": "tile-12-0f3a99c1-20480", "labels": None, "embedding": None, "embedding_of": None,
+    "product": "26b5d518261cf9a2", "model": "scenes@0123456789ab", "image": "tile-12-0f3a99c1", "item": "5a1f0c66b2d9e401",
+    "source": "tiles.tar!/tile_12_rgb.tif", "row": 20, "col": 0, "x": 500123.5, "y": 4826123.5, "crs": "EPSG:32631",
+    "lon": 3.87365, "lat": 43.59368, "gsd": 0.2, "datetime": "2021-06-14T10:30:00+00:00", "flags": [],
+}  # fmt: skip
+POINTS_BODY: dict[str, Any] = {
+    "required": True,
+    "content": {
+        "application/json": {
+            "schema": {
+                "type": "object",
+                "required": ["points"],
+                "properties": {
+                    "points": {
+                        "type": "array",
+                        "items": {"type": "array", "items": {"type": "number"}, "minItems": 2, "maxItems": 2},
+                    }
+                },
+            },
+            "example": {"points": [[3.87365, 43.59368], [3.8735, 43.5936]]},
+        },
+        wire.ARROW: {"schema": {"type": "string", "format": "binary", "description": "Columns x and y, float64."}},
+    },
+}
+ROWS = {"rows": 1, "columns": {"class_name": ["building"], "confidence": [0.9882], "status": ["ok"]}}
+
+
+def router(state: State) -> APIRouter:
+    """`/at`, `/at-pixel`, `/height-order`."""
+    routes = APIRouter(tags=["points"])
+    client = state.client
+
+    @routes.get("/at", summary="The pixel that holds a place", responses=example({"pixels": [PIXEL]}))
+    async def at(
+        lon: Annotated[float, Query(description="Longitude, or x of another crs.", examples=[3.87365])],
+        lat: Annotated[float, Query(description="Latitude, or y of another crs.", examples=[43.59368])],
+        crs: Crs = WORLD,
+        datetime: Datetime = None,
+        product: Product = None,
+        embedding: Annotated[bool, Query(description="With labels and the stored vector.")] = False,
+        every: Annotated[bool, Query(alias="all", description="Every image that holds it, best first.")] = False,
+    ) -> Response:
+        asked: dict[str, Any] = {"crs": named_crs(crs), "datetime": datetime, "product": product}
+        found = await state.ask(client.at, lon, lat, **asked, embedding=embedding, all=every)
+        pixels = found if isinstance(found, tuple) else (found,)
+        return json_reply({"pixels": [pixel.to_json() for pixel in pixels]})
+
+    @routes.get("/at-pixel", summary="A pixel of one image", responses=example({"pixels": [PIXEL]}))
+    async def at_pixel(
+        image: Image,
+        row: Annotated[int, Query(ge=-(2**53), le=2**53)],
+        col: Annotated[int, Query(ge=-(2**53), le=2**53)],
+        product: Product = None,
+        embedding: bool = False,
+    ) -> Response:
+        pixel = await state.ask(client.at_pixel, image, row, col, product=product, embedding=embedding)
+        return json_reply({"pixels": [pixel.to_json()]})
+
+    @routes.post(
+        "/at",
+        summary="Many points: a row for each, in order",
+        openapi_extra={"requestBody": POINTS_BODY},
+        responses=_table_example(),
+    )
+    async def at_many(
+        request: Request,
+        crs: Crs = WORLD,
+        fields: Annotated[str | None, Query(description="Columns, joined by commas.", max_length=1000)] = None,
+        datetime: Datetime = None,
+        product: Product = None,
+        every: Annotated[bool, Query(alias="all")] = False,
+    ) -> Response:
+        body = await request.body()
+        names = None if fields is None else fields.split(",")
+        asked: dict[str, Any] = {"crs": named_crs(crs), "datetime": datetime, "product": product, "all": every}
+
+        def answer() -> Response:
+            return _table_reply(client.at_many(_points(state, request, body), fields=names, **asked), request)
+
+        return await state.work(answer)
+
+    @routes.post(
+        "/height-order",
+        summary="Which of several places is higher, by coded heights",
+        openapi_extra={"requestBody": POINTS_BODY},
+        responses=_table_example(),
+    )
+    async def height_order(
+        request: Request, crs: Crs = WORLD, datetime: Datetime = None, product: Product = None
+    ) -> Response:
+        body = await request.body()
+        asked: dict[str, Any] = {"crs": named_crs(crs), "datetime": datetime, "product": product}
+
+        def answer() -> Response:
+            return _table_reply(client.height_order(_points(state, request, body), **asked), request)
+
+        return await state.work(answer)
+
+    return routes
+
+
+def _table_example() -> dict[int | str, dict[str, Any]]:
+    found = example(ROWS)
+    found[200]["content"][wire.ARROW] = {"schema": {"type": "string", "format": "binary"}}
+    return found
+
+
+def _points(state: State, request: Request, body: bytes) -> NDArray[np.float64]:
+    """[n, 2] of a JSON or an Arrow body; `QueryError` for anything else, or for too many."""
+    kind = request.headers.get("content-type", "").split(";")[0].strip().lower()
+    points = _arrow_points(body) if kind == wire.ARROW else _json_points(body)
+    if len(points) > state.settings.max_points:
+        raise QueryError(
+            f"{len(points)} points at once: at most {state.settings.max_points} are answered, ask in parts"
+        )
+    return points
+
+
+def _arrow_points(body: bytes) -> NDArray[np.float64]:
+    try:
+        table = wire.table_of(body)
+        columns = [table[name].cast("float64").to_numpy() for name in ("x", "y")]
+    except (LayoutError, KeyError, ValueError, NotImplementedError) as error:  # pyarrow's errors are ValueError
+        raise QueryError(f"the body is no Arrow stream with columns x and y of numbers ({str(error)[:200]})") from error
+    return np.stack(columns, axis=1)
+
+
+def _json_points(body: bytes) -> NDArray[np.float64]:
+    try:
+        value = json.loads(body)
+        points = value["points"]
+        array = np.array(points, np.float64)
+    except (ValueError, TypeError, KeyError, RecursionError, OverflowError) as error:
+        raise QueryError(f'the body is no JSON object {{"points": [[lon, lat], ...]}} ({str(error)[:200]})') from error
+    if array.size == 0:
+        array = array.reshape(0, 2)
+    if array.ndim != 2 or array.shape[1] != 2:
+        raise QueryError(f"points have the shape {list(array.shape)}: expected [n, 2], [lon, lat] or [x, y] each")
+    return array
+
+
+def _table_reply(table: Any, request: Request) -> Response:
+    """As Arrow where that is asked for, else as JSON by column: NaN becomes null, a time ISO 8601."""
+    if wire.ARROW in request.headers.get("accept", ""):
+        return arrow_reply(wire.table_bytes(table))
+    columns = {}
+    for name in table.column_names:
+        values = table[name].to_pylist()
+        if name == "datetime":
+            values = [None if value is None else value.isoformat() for value in values]
+        columns[name] = values
+    return json_reply({"rows": table.num_rows, "columns": columns})
