@@ -239,13 +239,21 @@ def _info(client: Any, submission: str) -> Submission | None:
     return Submission(submission, status, info.driver_exit_code, info.message or "")
 
 
+STARTING = 60.0
+"""Seconds that a cluster which answers has to be able to take jobs."""
+
+
 def _asked(call: Callable[[], Any]) -> Any:
     from ray.exceptions import AuthenticationError
 
-    try:
-        return call()
-    except (ConnectionError, RuntimeError, AuthenticationError) as error:
-        raise GridscribeError(f"the cluster refused: {_first_line(error)}") from error
+    since = time.monotonic()
+    while True:
+        try:
+            return call()
+        except (ConnectionError, RuntimeError, AuthenticationError) as error:
+            if "No available agent" not in str(error) or time.monotonic() - since > STARTING:
+                raise GridscribeError(f"the cluster refused: {_first_line(error)}") from error
+            time.sleep(1)  # a head answers some time before its agents do; nothing was begun
 
 
 def _first_line(error: Exception) -> str:

@@ -15,7 +15,7 @@ from gridscribe.client.index import UNKNOWN_TIME, ImageIndex
 from gridscribe.client.pixel import COVERAGE_OF, STATUSES, Pixel
 from gridscribe.client.places import LONLAT, Floats, is_geographic, transform
 from gridscribe.client.stored import CLASS_NODATA, CONFIDENCE_NODATA, HEIGHT_NODATA, Located, stored_values
-from gridscribe.client.tiles import TileReader
+from gridscribe.client.tiles import Tiles
 from gridscribe.client.when import EPOCH, Interval
 from gridscribe.errors import LayoutError, QueryError
 from gridscribe.tiff import BLOCK
@@ -29,7 +29,7 @@ OK, NODATA, UNCOMMITTED, OUTSIDE, INVALID = range(len(STATUSES))
 class Answerer:
     """Answers for one product: its index, and the blocks of its rasters."""
 
-    def __init__(self, index: ImageIndex, tiles: TileReader) -> None:
+    def __init__(self, index: ImageIndex, tiles: Tiles) -> None:
         self.index, self._tiles = index, tiles
 
     def table(

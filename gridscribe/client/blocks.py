@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from gridscribe.client.tiles import TileReader
+from gridscribe.client.tiles import Tiles
 from gridscribe.tiff import BLOCK
 from gridscribe.values import Window
 
@@ -25,9 +25,7 @@ def strips(window: Window) -> Iterator[Window]:
         yield Window(row, window.col, min(rows, window.row1 - row), window.width)
 
 
-def joined_window(
-    tiles: TileReader, parts: Iterable[tuple[Window, str | None]], empty: Any, window: Window
-) -> NDArray[Any]:
+def joined_window(tiles: Tiles, parts: Iterable[tuple[Window, str | None]], empty: Any, window: Window) -> NDArray[Any]:
     """A window of an image whose boxes lie in rasters of their own, given as (box, key), copied block by block.
 
     `empty` (its dtype is the answer's) where no box is; a raster of another size or type raises `LayoutError`.

@@ -21,7 +21,7 @@ from gridscribe.client.stored import (
     Located,
     stored_values,
 )
-from gridscribe.client.tiles import TileReader
+from gridscribe.client.tiles import Tiles
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -34,7 +34,7 @@ class Answers:
     """One answer per entry, in order of points."""
 
     index: ImageIndex
-    tiles: TileReader
+    tiles: Tiles
     at: Located
     status: NDArray[np.int8]
     """Index into `STATUSES`."""

@@ -137,6 +137,11 @@ class ImageIndex:
         """The committed regions; their commits are read when this is first asked for."""
         return RegionIndex(self.ids, self.shapes, self._load_regions())
 
+    @property
+    def regions_known(self) -> bool:
+        """Whether their commits have been read."""
+        return "regions" in self.__dict__
+
     def grid(self, image: int) -> Grid:
         """The pixel grid of an image."""
         height, width = self.shapes[image].tolist()

@@ -25,7 +25,7 @@ from gridscribe.client.pixel import Mask, Pixel
 from gridscribe.client.region_tables import region_rows
 from gridscribe.client.searching import Search, Searcher
 from gridscribe.client.segmenting import Segmenting
-from gridscribe.client.tiles import CACHE_BYTES, TileReader
+from gridscribe.client.tiles import CACHE_BYTES, NotHeldError, TileReader
 from gridscribe.commits import committed_items
 from gridscribe.errors import QueryError
 from gridscribe.layout import product_prefix
@@ -113,6 +113,23 @@ class ObjectsBackend:
         pixels = answerer.pixels(x, y, crs, select.datetime)
         pixels = pixels if every else pixels[:1]
         return self._searcher.with_vectors(answerer.index, pixels) if embedding else pixels
+
+    def at_held(self, x: float, y: float, crs: str, select: Select, *, every: bool = True) -> tuple[Pixel, ...] | None:
+        """As `at`, where all that is needed is in memory, in a quarter of a millisecond; else None. Nothing is waited for."""
+        if not self._lock.acquire(blocking=False):
+            return None  # something is being read
+        try:
+            chosen = None if self._products is None else self._choose(select.product, self._products)
+            index = None if chosen is None else self._indexes.get(chosen.id)
+        finally:
+            self._lock.release()
+        if index is None or not index.regions_known:
+            return None
+        try:
+            pixels = Answerer(index, self.tiles.held()).pixels(x, y, crs, select.datetime)
+        except NotHeldError:
+            return None
+        return pixels if every else pixels[:1]
 
     def at_many(
         self, points: NDArray[np.float64], crs: str, fields: Sequence[str] | None, select: Select, *, every: bool

@@ -9,7 +9,7 @@ import numpy as np
 
 from gridscribe.client.blocks import joined_window
 from gridscribe.client.boxes import Ints, boxes_of
-from gridscribe.client.tiles import Places, TileReader, gather
+from gridscribe.client.tiles import Places, Tiles, gather
 from gridscribe.commits import Commit, ObjectRecord, read_commit
 from gridscribe.errors import LayoutError
 from gridscribe.layout import parse_product_key
@@ -72,12 +72,12 @@ class RegionIndex:
         wanted = list(boxes)
         return any(all(one.contains(box) for box in wanted) for one in have)
 
-    def ids(self, tiles: TileReader, image: Ints, row: Ints, col: Ints) -> list[str | None]:
+    def ids(self, tiles: Tiles, image: Ints, row: Ints, col: Ints) -> list[str | None]:
         """The id of the region at each pixel; None where there is none."""
         pairs = zip(image.tolist(), self.values(tiles, image, row, col).tolist(), strict=True)
         return [region_id(self._images[which], value) if value else None for which, value in pairs]
 
-    def values(self, tiles: TileReader, image: Ints, row: Ints, col: Ints) -> Ints:
+    def values(self, tiles: Tiles, image: Ints, row: Ints, col: Ints) -> Ints:
         """What the raster of regions holds at each pixel; 0 where no region is."""
         box = self.boxes_of(image, row, col)
         values = np.zeros(len(box), np.int64)
@@ -94,7 +94,7 @@ class RegionIndex:
             values[here] = gather(tiles, keys, shapes, places, np.dtype(dtype).type(0))
         return values
 
-    def window(self, tiles: TileReader, image: int, window: Window) -> Ints:
+    def window(self, tiles: Tiles, image: int, window: Window) -> Ints:
         """The same for a window of an image, [rows, cols]."""
         which = range(int(self.starts[image]), int(self.starts[image + 1]))
         out = np.zeros(window.shape, np.int64)

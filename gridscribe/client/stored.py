@@ -13,7 +13,7 @@ from gridscribe.client.blocks import joined_window
 from gridscribe.client.boxes import Ints
 from gridscribe.client.crs_group import Candidates
 from gridscribe.client.index import ImageIndex
-from gridscribe.client.tiles import Places, TileReader, gather
+from gridscribe.client.tiles import Places, Tiles, gather
 from gridscribe.values import Window
 
 CLASS_NODATA = np.uint8(255)
@@ -75,7 +75,7 @@ class Located:
         return Places.sort(self.box[held], self.down[held], self.across[held])
 
 
-def stored_values(index: ImageIndex, tiles: TileReader, kind: str, located: Located) -> NDArray[Any]:
+def stored_values(index: ImageIndex, tiles: Tiles, kind: str, located: Located) -> NDArray[Any]:
     """The stored value at each pixel; the kind's nodata where there is no box, or no such raster of it."""
     places, empty = located.places, EMPTY[kind]
     used = {box for box, _, _ in places.groups}
@@ -89,7 +89,7 @@ def stored_values(index: ImageIndex, tiles: TileReader, kind: str, located: Loca
     return out
 
 
-def stored_window(index: ImageIndex, tiles: TileReader, kind: str, image: int, window: Window) -> NDArray[Any]:
+def stored_window(index: ImageIndex, tiles: Tiles, kind: str, image: int, window: Window) -> NDArray[Any]:
     """Stored values of a window of one image, copied block by block; the kind's nodata where it has none."""
     boxes = range(int(index.box_starts[image]), int(index.box_starts[image + 1]))
     parts = [(Window(*index.boxes[box].tolist()), index.keys[kind][box]) for box in boxes]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -39,6 +39,17 @@ class Raster:
 
     header: CogHeader
     blocks: dict[Block, NDArray[Any]]
+
+
+class Tiles(Protocol):
+    """Where blocks come from."""
+
+    def fetch(self, wants: Mapping[str, Iterable[Block]]) -> dict[str, Raster]:
+        """The wanted blocks of each raster, by key."""
+
+
+class NotHeldError(Exception):
+    """A block is not in memory."""
 
 
 class TileReader:
@@ -77,6 +88,21 @@ class TileReader:
         else:
             loaded = list(concurrently(lambda job: self._load(*job), missing, WORKERS)) if missing else []
         found.update(zip((key for key, *_ in missing), loaded, strict=True))
+        return found
+
+    def held(self) -> Tiles:
+        """The blocks that are in memory alone: what is not raises `NotHeldError`, and nothing is read or waited for."""
+        return _Held(self._held)
+
+    def _held(self, wants: Mapping[str, Iterable[Block]]) -> dict[str, Raster]:
+        found = {}
+        with self._lock:
+            for key, blocks in wants.items():
+                header = self._known((key,))
+                have = {block: self._known((key, *block)) for block in blocks}
+                if header is None or any(pixels is None for pixels in have.values()):
+                    raise NotHeldError
+                found[key] = Raster(header, have)
         return found
 
     def _load(self, key: str, header: CogHeader | None, have: dict[Block, NDArray[Any]], blocks: set[Block]) -> Raster:
@@ -125,6 +151,11 @@ class TileReader:
 
 
 @dataclass(frozen=True, slots=True)
+class _Held:
+    fetch: Callable[[Mapping[str, Iterable[Block]]], dict[str, Raster]]
+
+
+@dataclass(frozen=True, slots=True)
 class Places:
     """Pixels of several rasters, sorted so that those of one block stand together."""
 
@@ -157,7 +188,7 @@ AT_ONCE = 128
 
 
 def gather(
-    tiles: TileReader, keys: Mapping[int, str | None], shapes: Mapping[int, tuple[int, int]], places: Places, empty: Any
+    tiles: Tiles, keys: Mapping[int, str | None], shapes: Mapping[int, tuple[int, int]], places: Places, empty: Any
 ) -> NDArray[Any]:
     """The value at each of `places`, in the caller's order; `empty` (its dtype is the answer's) where a raster has no key.
 

@@ -18,6 +18,7 @@ BENCHES = (
     "token_store.py",
     "vector_search.py",
     "training_throughput.py",
+    "http_points.py",
 )
 
 if __name__ == "__main__":

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from starlette.responses import Response
 
 from gridscribe.client import wire
+from gridscribe.client.asked import crs_of, select_of
 from gridscribe.errors import LayoutError, QueryError
 from gridscribe.service.asked import WORLD, Crs, Datetime, Image, Product, example, named_crs
 from gridscribe.service.replies import arrow_reply, json_reply
@@ -60,9 +61,13 @@ def router(state: State) -> APIRouter:
         embedding: Annotated[bool, Query(description="With labels and the stored vector.")] = False,
         every: Annotated[bool, Query(alias="all", description="Every image that holds it, best first.")] = False,
     ) -> Response:
-        asked: dict[str, Any] = {"crs": named_crs(crs), "datetime": datetime, "product": product}
-        found = await state.ask(client.at, lon, lat, **asked, embedding=embedding, all=every)
-        pixels = found if isinstance(found, tuple) else (found,)
+        system, select = crs_of(named_crs(crs)), select_of(product, datetime)
+        # A thread would cost more than the answer: what is in memory is told from here.
+        pixels = None if embedding else state.backend.at_held(lon, lat, system, select, every=every)
+        if pixels is None:
+            pixels = await state.ask(state.backend.at, lon, lat, system, select, embedding=embedding, every=every)
+        else:
+            state.fresh.touch()
         return json_reply({"pixels": [pixel.to_json() for pixel in pixels]})
 
     @routes.get("/at-pixel", summary="A pixel of one image", responses=example({"pixels": [PIXEL]}))
