@@ -53,7 +53,7 @@ def undisturbed(place: Path) -> dict[str, bytes]:
     return tree_bytes(place / "plain")
 
 
-@pytest.mark.parametrize("workers", [1, 2])
+@pytest.mark.parametrize("workers", [pytest.param(1, marks=pytest.mark.soak), 2])
 def test_ray_gives_the_same_bytes(place: Path, undisturbed: dict[str, bytes], workers: int) -> None:
     out = place / f"ray{workers}"
     finish(command(place, out, "ray", workers))
@@ -74,7 +74,15 @@ def test_a_killed_worker_is_replaced_within_the_run(place: Path, undisturbed: di
 
 
 @pytest.mark.parametrize(
-    ("executor", "after"), [("local", 0), ("local", 4), ("ray", 2), ("local", MASKS), ("local", 40), ("ray", 35)]
+    ("executor", "after"),
+    [
+        ("local", 4),
+        ("ray", 35),
+        *(
+            pytest.param(executor, after, marks=pytest.mark.soak)
+            for executor, after in (("local", 0), ("ray", 2), ("local", MASKS), ("local", 40))
+        ),
+    ],
 )
 def test_a_killed_driver_is_resumed(place: Path, undisturbed: dict[str, bytes], executor: str, after: int) -> None:
     check_driver_kill(place, undisturbed, place / f"driver-{executor}-{after}", executor, after, 0.0)

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from itertools import groupby
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,7 +23,6 @@ from gridscribe.latent_tables import CropLatents, write_latents
 from gridscribe.models.document.encoder import open_page_encoder
 from gridscribe.models.document.package import load_document_model
 from gridscribe.models.engines.base import EngineSpec
-from gridscribe.pipelines.documents.encoding import PageEmbedder, PageTokens, text_mask
 from gridscribe.pipelines.documents.items import PageItem, PagePart
 from gridscribe.pipelines.documents.options import PageTokenOptions
 from gridscribe.pipelines.receipts import Receipt
@@ -31,6 +30,9 @@ from gridscribe.pipelines.stages import CancelledError, Deadline
 from gridscribe.store import open_store
 from gridscribe.tables import ImageRow, write_images
 from gridscribe.token_tables import TokenEntry, token_columns, write_tokens
+
+if TYPE_CHECKING:  # it loads torch, which planning a job has no need of
+    from gridscribe.pipelines.documents.encoding import PageTokens
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +69,8 @@ class PagePipeline:
                 f"model {spec.model} has the digest {package.digest}, the product was planned with {spec.digest}: it was "
                 "changed; plan the job again"
             )
+        from gridscribe.pipelines.documents.encoding import PageEmbedder
+
         self.spec, self._package = spec, package
         self._encoder = open_page_encoder(spec.engine, package, cores=cores)
         tokens = spec.tokens
@@ -158,6 +162,8 @@ class PagePipeline:
                 started = time.perf_counter()
 
     def _commit(self, item: PageItem, pages: list[tuple[PagePart, PageTokens]], deadline: Deadline) -> str:
+        from gridscribe.pipelines.documents.encoding import text_mask
+
         deadline.check()
         product, tokens_key = self.spec.product, layout.tokens_key(self.spec.product, item.id)
         entries = [TokenEntry(part.image.document, part.image.page, tokens.grid) for part, tokens in pages]
