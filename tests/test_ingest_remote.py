@@ -16,9 +16,12 @@ from typing import Any
 
 import h5py
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
+from click.testing import CliRunner
 
 from gridscribe.backends import Location, backend_for
+from gridscribe.cli import cli
 from gridscribe.errors import ChangedError, UnreadableError, UsageError
 from gridscribe.ingest import remote
 from gridscribe.ingest.bytesio import RangeFile
@@ -26,8 +29,11 @@ from gridscribe.ingest.cache import CachedRanges
 from gridscribe.ingest.discover import Discovery, InputOptions, discover
 from gridscribe.ingest.limits import Limits
 from gridscribe.ingest.raster import open_raster
+from gridscribe.progress import Lines
 from gridscribe.values import Window
+from gridscribe.workers.run import RunRequest, run_job
 from tests import hostile
+from tests.tiny import MASKS_JOB, tiny_package
 
 
 def find(*uris: object, **options: Any) -> Discovery:
@@ -396,3 +402,33 @@ def test_objects_on_s3(s3_uri: str) -> None:
         reader.read(Window(0, 0, 5, 5))
     with pytest.raises(UsageError):
         find(f"{s3_uri}/nothing/")
+
+
+def test_what_a_signed_job_writes_has_no_signature(web: str, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    """Done, failed and changed inputs by signed addresses: plan, manifest, tables, commits, log and report tell of none."""
+    rgb, ndsm = hostile.pair(0)
+    Server.files |= {"/signed/a_rgb.tif": rgb, "/signed/a_ndsm.tif": ndsm, "/signed/b_rgb.tif": rgb[:900]}
+    tiny_package(tmp_path / "model")
+    inputs = [
+        f"{web}/signed/{name}.tif?sig=secret&n={k}" for k, name in enumerate(("a_rgb", "a_ndsm", "b_rgb", "gone_rgb"))
+    ]
+    (tmp_path / "list.txt").write_text("\n".join(inputs))
+    for number, given in enumerate((inputs, [str(tmp_path / "list.txt")])):
+        out = tmp_path / f"out{number}"
+        overrides = {"model": str(tmp_path / "model")}
+        request = RunRequest(MASKS_JOB, tuple(given), str(out), executor="local", overrides=overrides)
+        found = run_job(request, Lines())
+        assert (found.counts["done"], found.counts["failed"]) == (1, 2)
+        assert run_job(request, Lines()).counts["done"] == 1  # and it goes on from what it wrote
+        done = CliRunner().invoke(cli, ["report", str(out), "--to", str(out / "report.html")])
+        assert done.exit_code == 0, done.output
+        written = {path: path.read_bytes() for path in out.rglob("*") if path.is_file()}
+        rows = [
+            repr(pq.read_table(path).to_pylist()).encode() for path in written if path.suffix == ".parquet"
+        ]  # compressed columns would hide it
+        assert rows
+        for data in (*written.values(), *rows, done.output.encode()):
+            assert b"secret" not in data
+        assert any(b"/signed/a_rgb.tif" in data for data in rows)
+    said = capfd.readouterr()
+    assert "secret" not in said.out + said.err

@@ -15,7 +15,9 @@ from pathlib import Path
 
 import pytest
 
+from gridscribe import Client
 from tests.kills import commits, finish, kill_all, start, wait_for_commits, workers_of
+from tests.served import serve
 from tests.tiny import MASKS_JOB, tiny_package, tree_bytes, write_pair
 from tests.tiny_clip import tiny_alignment
 
@@ -122,6 +124,30 @@ def test_ctrl_c_stops_cleanly_and_resumes(place: Path, undisturbed: dict[str, by
     assert "Traceback" not in stderr
     assert json.loads(stdout)["stopped"]
     finish(command(place, out, "ray", 1))
+    assert tree_bytes(out) == undisturbed
+
+
+def test_a_service_that_is_killed_during_a_job_costs_it_nothing(place: Path, undisturbed: dict[str, bytes]) -> None:
+    """Asked all the time while a job writes, killed with -9, started again: it tells of what is committed by then, and of all
+    in the end; the job's objects are those of an undisturbed run."""
+    out = place / "served"
+    process = start(command(place, out, "local", 1))
+    wait_for_commits(out, 2, process)
+    with serve(str(out), "--refresh", "0.2") as first:
+        port = int(first.url.rpartition(":")[2])
+        client = Client(first.url)
+        assert client.at_pixel("t00", 5, 5).status == "ok"
+        first.process.send_signal(signal.SIGKILL)
+        first.process.wait()
+    with serve(str(out), "--refresh", "0.2", port=port):
+        assert client.at_pixel("t00", 5, 5).status == "ok"
+        _, stderr = process.communicate(timeout=240)
+        assert process.returncode == 0, stderr
+        client.refresh()
+        for name in [f"t{k:02}" for k in range(24)]:
+            found = client.at_pixel(name, 5, 5)
+            assert found == Client(out).at_pixel(name, 5, 5)
+            assert found.status == "ok"
     assert tree_bytes(out) == undisturbed
 
 

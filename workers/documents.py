@@ -31,6 +31,7 @@ from gridscribe.workers.running import (
     items_table,
     open_executor,
     planning_progress,
+    unsigned,
     write_account,
 )
 
@@ -50,7 +51,9 @@ def run_documents(request: RunRequest, config: PagesJob, reporter: Reporter, sto
     tally, start, work = Tally(), 0.0, 0.0
     if todo:
         write_product(store, plan.product_json)
-        write_plan(store, plan.job, _details(plan), items_table(plan.items, [item.to_json() for item in plan.items]))
+        write_plan(
+            store, plan.job, unsigned(_details(plan)), items_table(plan.items, [item.to_json() for item in plan.items])
+        )
         executor = open_executor(request, plan.spec(request.output), plan.engine.device)
         try:
             executor.ready()

@@ -38,6 +38,7 @@ from gridscribe.workers.running import (
     items_table,
     open_executor,
     planning_progress,
+    unsigned,
     write_account,
 )
 from gridscribe.workers.standing import Standing
@@ -92,7 +93,7 @@ def _run_raster(request: RunRequest, config: RasterJob, reporter: Reporter, stop
         if plan.alignment is not None and plan.bank is not None:
             store_bank(store, plan.product, plan.bank, checked_package(plan.alignment, ("text",)))
         parts = [item.to_json(options=False) for item in plan.items]  # the plan states the input options once
-        write_plan(store, plan.job, _plan_details(plan), items_table(plan.items, parts))
+        write_plan(store, plan.job, unsigned(_plan_details(plan)), items_table(plan.items, parts))
         if plan.without_height:
             reporter.say(
                 f"{plan.without_height:,} of {len(plan.images):,} images have no height; the model does without"

@@ -104,7 +104,19 @@ def write_account(store: Store, job: str, product: str, rows: list[dict[str, Any
     import pyarrow as pa
 
     details = {"finished": datetime.now(UTC).isoformat(timespec="seconds"), "product": product}
-    return bool(write_manifest(store, job, pa.Table.from_pylist(rows, inputs_schema()), details)[1])
+    return bool(write_manifest(store, job, pa.Table.from_pylist(unsigned(rows), inputs_schema()), details)[1])
+
+
+def unsigned(value: Any) -> Any:
+    """Plain data as it may be written down: http(s) addresses without their queries, which may hold a signature.
+
+    Nothing is read by what is written: a job that goes on is planned anew from the inputs that it is given.
+    """
+    if isinstance(value, str):
+        return value.partition("?")[0] if value.startswith(("http://", "https://")) else value
+    if isinstance(value, dict):
+        return {name: unsigned(one) for name, one in value.items()}
+    return [unsigned(one) for one in value] if isinstance(value, list | tuple) else value
 
 
 def items_table(items: Sequence[Work], parts: Sequence[Any]) -> pa.Table:
@@ -115,7 +127,7 @@ def items_table(items: Sequence[Work], parts: Sequence[Any]) -> pa.Table:
         {
             "item": [item.id for item in items],
             "pixels": pa.array([item.pixels for item in items], pa.int64()),
-            "parts": [json.dumps(one, separators=(",", ":")) for one in parts],
+            "parts": [json.dumps(unsigned(one), separators=(",", ":")) for one in parts],
         }
     )
 
