@@ -4,10 +4,15 @@ PYTHON ?= python3
 BIN := .venv/bin
 RUN := $(BIN)/gridscribe
 
-.PHONY: help install demo test lint types unit soak bench train-demo train-align train-documents clean
+VIEWER := gridscribe/viewer
+# The viewer is built where node is; all else works without it, and the page at / then says how to build it.
+BUILT := $(if $(shell command -v npm),viewer)
+
+.PHONY: help install viewer demo test lint types unit soak bench train-demo train-align train-documents clean
 
 help:
 	@echo "make demo        install, run the main job on generated scenes, query a pixel and a phrase, leave pictures in demo/"
+	@echo "make viewer      build the page of \`gridscribe serve\` (needs node and npm; demo and test do it where these are)"
 	@echo "make test        lint, type check and all tests"
 	@echo "make soak        the long tests: random kills by the dozen, 32768-pixel images, 100,000 items"
 	@echo "make bench       the benchmarks, each beside its peer or its limit"
@@ -23,7 +28,12 @@ install: .venv/installed
 	$(BIN)/uv pip install --quiet --python $(BIN)/python --constraint constraints.txt --editable '.[test]'
 	touch $@
 
-demo: install
+viewer: $(VIEWER)/dist/index.html
+
+$(VIEWER)/dist/index.html: $(shell find $(VIEWER)/src) $(wildcard $(VIEWER)/*.*)
+	cd $(VIEWER) && npm ci --silent && npm run --silent build
+
+demo: install $(BUILT)
 	rm -rf demo
 	mkdir demo
 	$(RUN) scenes demo/scenes --count 12 --seed 7
@@ -56,13 +66,14 @@ types: install
 	ln -s ../../tests/bench build/typed/bench
 	cd build/typed && ../../$(BIN)/mypy --config-file ../../pyproject.toml -p gridscribe -p bench
 
-unit: install
+unit: install $(BUILT)
 	$(BIN)/pytest -m "not soak"
 
 soak: install
 	$(BIN)/pytest -m soak --timeout 7200
 
 bench: install
+	$(BIN)/uv pip install --quiet --python $(BIN)/python --constraint constraints.txt --editable '.[bench]'
 	$(BIN)/python tests/bench/run_all.py
 
 train-demo: install
@@ -75,4 +86,4 @@ train-documents: install
 	$(BIN)/python -m gridscribe.pipelines.train_documents
 
 clean:
-	rm -rf demo build work_dirs .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf demo build work_dirs $(VIEWER)/dist $(VIEWER)/node_modules .pytest_cache .mypy_cache .ruff_cache .hypothesis
