@@ -175,7 +175,8 @@ def _is_outage(error: BaseException, *, begun: bool) -> bool:
     """Whether an error says that the server is away: it cannot be reached, or (once that has `begun`) is not itself yet."""
     text = f"{type(error).__name__} {error}"
     away = re.search(
-        r"kind: Connect|Connection refused|connection closed before|IncompleteMessage|ConnectionReset", text
+        r"kind: Connect|Connection refused|connection closed before|IncompleteMessage|ConnectionReset|response body error",
+        text,
     )
     return bool(away) or (
         begun and bool(re.search(r"server error|InternalError|ServiceUnavailable|kind: Timeout", text))

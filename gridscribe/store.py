@@ -43,6 +43,8 @@ MAX_OBJECT = 5 * 1024**3
 PUT_ATTEMPTS = 7
 """How often a put is sent anew after a conflict (409) or a lost answer, besides the backend's own retries."""
 
+PIECE = 8 << 20
+
 T = TypeVar("T")
 R = TypeVar("R")
 
@@ -102,11 +104,10 @@ class Store:
         return self._call("get", key, lambda backend: bytes(backend.get(key).bytes()))
 
     def get_pieces(self, key: str) -> Iterator[bytes]:
-        """The object in pieces of at least 8 MiB (the last may be shorter), so that its size does not matter."""
-        result = self._call("get", key, lambda backend: backend.get(key))
-        pieces = iter(result.stream(min_chunk_size=8 << 20))
-        while (piece := self._call("get", key, lambda _: next(pieces, None), patient=False)) is not None:
-            yield bytes(piece)
+        """The object in pieces of 8 MiB (the last may be shorter), a request each, so that its size does not matter."""
+        size = self.head(key).size
+        for start in range(0, size, PIECE):
+            yield self.get_range(key, start, min(PIECE, size - start))
 
     def get_range(self, key: str, start: int, length: int) -> bytes:
         """`length` bytes from `start`; fewer only where the object ends. A start past its end raises `StoreError`."""
@@ -147,13 +148,29 @@ class Store:
         Costs one request per 1000 objects on object storage. Names of puts under way never appear.
         """
         prefix = prefix.strip("/")
-        try:
-            stream = self._call("list", prefix, lambda backend: backend.list(prefix or None, chunk_size=1000))
-        except MissingObjectError:
-            return
-        while (page := self._call("list", prefix, lambda _: next(stream, None), patient=False)) is not None:
+        stream: Any = None
+        last: str | None = None
+
+        def next_page(backend: Any) -> Any:
+            nonlocal stream
+            try:
+                if stream is None:  # of a listing that broke off, the rest: object stores list in order of keys
+                    stream = backend.list(prefix or None, offset=last, chunk_size=1000)
+                return next(stream, None)
+            except BaseException:
+                stream = None
+                raise
+
+        while True:
+            try:
+                page = self._call("list", prefix, next_page)
+            except MissingObjectError:
+                return
+            if page is None:
+                return
             for meta in page:
                 yield _info(meta)
+            last = page[-1]["path"] if len(page) else last
 
     def delete(self, key: str) -> None:
         """Remove one object. An object that is not there is no error."""
@@ -217,11 +234,9 @@ class Store:
                 raise self._error("put", key, error) from None
             return
 
-    def _call(self, verb: str, key: str, request: Callable[[Any], T], *, patient: bool = True) -> T:
+    def _call(self, verb: str, key: str, request: Callable[[Any], T]) -> T:
         try:
-            if patient:
-                return self._patience.ride_out(lambda: request(self._backend(create=False)))
-            return request(self._backend(create=False))
+            return self._patience.ride_out(lambda: request(self._backend(create=False)))
         except FAILURES as error:
             raise self._error(verb, key, error) from None
 

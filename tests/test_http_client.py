@@ -20,7 +20,8 @@ from gridscribe import Client
 from gridscribe.client import wire
 from gridscribe.client.prototypes import Prototypes
 from gridscribe.errors import GridscribeError, LayoutError, QueryError, StoreError, UsageError
-from tests.served import Served, make_output, serve
+from tests.served import make_output
+from tests.serving import Served, serve
 
 Ask = Callable[[Client], Any]
 

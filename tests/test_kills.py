@@ -17,7 +17,7 @@ import pytest
 
 from gridscribe import Client
 from tests.kills import commits, finish, kill_all, start, wait_for_commits, workers_of
-from tests.served import serve
+from tests.serving import serve
 from tests.tiny import MASKS_JOB, tiny_package, tree_bytes, write_pair
 from tests.tiny_clip import tiny_alignment
 

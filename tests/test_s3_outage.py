@@ -24,7 +24,10 @@ IMAGES = 40
 
 @pytest.fixture(scope="module")
 def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("outage")
+    return make_place(tmp_path_factory.mktemp("outage"))
+
+
+def make_place(folder: Path) -> Path:
     tiny_package(folder / "model")
     for k in range(IMAGES):
         write_pair(folder / "in", f"t{k:02}", 150 + k, 250, seed=k, origin=(500_000 + 100 * k, 5_000_000))

@@ -31,7 +31,8 @@ from gridscribe.errors import StoreError, UsageError
 from gridscribe.service.asked import named_crs
 from gridscribe.service.settings import Settings
 from gridscribe.service.tiles import Tile
-from tests.served import Served, make_output, serve
+from tests.served import make_output
+from tests.serving import Served, serve
 
 TOKEN = "correct-horse-battery-staple"
 POOL = urllib3.PoolManager(retries=False, timeout=60)
