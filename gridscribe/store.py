@@ -106,6 +106,9 @@ class Store:
     def get_pieces(self, key: str) -> Iterator[bytes]:
         """The object in pieces of 8 MiB (the last may be shorter), a request each, so that its size does not matter."""
         size = self.head(key).size
+        if size <= PIECE:
+            yield self.get(key)
+            return
         for start in range(0, size, PIECE):
             yield self.get_range(key, start, min(PIECE, size - start))
 
