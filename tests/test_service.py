@@ -6,6 +6,7 @@ import io
 import json
 import re
 import socket
+import struct
 import threading
 import time
 from collections.abc import Iterator
@@ -346,6 +347,22 @@ def test_safe_headers(served: Served) -> None:
         assert headers["x-content-type-options"] == "nosniff"
         assert "default-src 'self'" in headers["content-security-policy"]
         assert "server" not in headers
+
+
+def test_a_client_that_goes_away_costs_nothing(served: Served, facts: dict[str, Any]) -> None:
+    """Connections cut before the answer, in its middle, and reset: the service goes on answering others."""
+    host, port = served.url.removeprefix("http://").split(":")
+    path = f"/v1/regions?product={facts['raster']['id']}"
+    for k in range(60):
+        with socket.create_connection((host, int(port)), timeout=20) as link:
+            if k % 2:  # a reset instead of an end
+                link.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            link.sendall(f"GET {path} HTTP/1.1\r\nHost: x\r\n\r\n".encode() * 3)
+            if k % 3 == 0:
+                link.recv(1000)
+    time.sleep(0.5)
+    assert served.process.poll() is None, served.log[-5:]
+    assert ask(served, path).status == 200
 
 
 # Lists, tables, files

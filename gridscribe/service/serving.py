@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import signal
 import socket
 import sys
 from collections.abc import Callable
@@ -22,6 +23,8 @@ def serve(settings: Settings, host: str, port: int, ready: Callable[[str], None]
 
     Raises `UsageError` where the address cannot be had.
     """
+    # The command line ends quietly when its output is no longer read; a service whose client has gone must not.
+    signal.signal(signal.SIGPIPE, signal.SIG_IGN)
     app = create_app(settings)
     bound = _bind(host, port)
     shown = f"[{host}]" if ":" in host else host

@@ -6,6 +6,7 @@ rule, which compares confidences too, holds for answers.
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -14,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 from rasterio.crs import CRS
 from rasterio.enums import ColorInterp
-from rio_tiler.errors import TileOutsideBounds
+from rio_tiler.errors import NoOverviewWarning, TileOutsideBounds
 from rio_tiler.io import Reader
 from rio_tiler.models import ImageData
 
@@ -27,6 +28,8 @@ from gridscribe.service.products import MOST_ACROSS, zooms
 from gridscribe.service.rasters import files_of, planned_image, stored
 from gridscribe.service.shades import Shade, rendered
 from gridscribe.service.state import State
+
+warnings.filterwarnings("ignore", category=NoOverviewWarning)  # small images need none; large ones are refused here
 
 LAYERS = ("mask", "confidence", "height", "source", "heatmap")
 MOST = MOST_ACROSS**2
