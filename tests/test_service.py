@@ -5,12 +5,14 @@ from __future__ import annotations
 import io
 import json
 import re
+import shutil
 import socket
 import struct
 import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree as ET
@@ -28,8 +30,10 @@ from rasterio.io import MemoryFile
 
 from gridscribe import Client
 from gridscribe.client import wire
-from gridscribe.errors import StoreError, UsageError
+from gridscribe.errors import QueryError, StoreError, UsageError
+from gridscribe.service.arrow_in import points_of
 from gridscribe.service.asked import named_crs
+from gridscribe.service.protocol import BoundedProtocol
 from gridscribe.service.settings import Settings
 from gridscribe.service.tiles import Tile
 from tests.served import make_output
@@ -176,6 +180,7 @@ def test_malformed_parameters(served: Served, path: str, said: str) -> None:
 
 
 BODIES = [
+    b'{"points": [[], [], []]}', b'{"points": [1, 2]}',
     b"", b"{", b"[]", b"null", b'{"points": 3}', b'{"points": [[1]]}', b'{"points": [[1, 2, 3]]}', b'{"points": [["a", 2]]}',
     b'{"points": {"x": 1}}', b'{"points": [[1, 2], [3]]}', b'{"points": ' + b"[" * 40_000, b"\xff\xfe",
     b'{"points": [[1, 1e400]]}',
@@ -186,8 +191,9 @@ BODIES = [
 @pytest.mark.parametrize("kind", ["application/json", wire.ARROW, "text/plain"])
 def test_malformed_points(served: Served, facts: dict[str, Any], body: bytes, kind: str) -> None:
     answer = ask(served, f"/v1/at?product={facts['raster']['id']}", "POST", body=body, headers={"Content-Type": kind})
-    if b"1e400" in body and kind != wire.ARROW:
-        assert json.loads(answer.data)["columns"]["status"] == ["invalid"]  # infinite, and a number as JSON has them
+    if answer.status == 200:  # 1e400: infinite, and a number as JSON has them
+        assert json.loads(answer.data)["columns"]["status"] == ["invalid"]
+        assert b"1e400" in body
     else:
         assert "the body is no" in refusal(answer, 400) or "points have the shape" in refusal(answer, 400)
 
@@ -233,7 +239,9 @@ def test_a_request_names_nothing_to_read(served: Served, facts: dict[str, Any], 
     "crs",
     [
         "+proj=utm +zone=31 +nadgrids=/etc/passwd", "+init=/etc/passwd:1", "/etc/passwd",
-        'GEOGCRS["x",EXTENSION["PROJ4","+nadgrids=/x"]]',
+        'GEOGCRS["x",EXTENSION["PROJ4","+nadgrids=/x"]]', 'BOUNDCRS[SOURCECRS[GEOGCRS["x"]],TARGETCRS[GEOGCRS["y"]]]',
+        'GEOGCRS["x",ABRIDGEDTRANSFORMATION["y",METHOD["NTv2"],PARAMETERFILE["z","/etc/passwd"]]]',
+        'GEOGCS["x",TOWGS84[0,0,0]]', 'VERTCRS["x"]', 'PROJCRS["x",GEOIDMODEL["/etc/passwd"]]',
     ],
 )  # fmt: skip
 def test_a_crs_names_no_file(served: Served, facts: dict[str, Any], crs: str) -> None:
@@ -365,6 +373,174 @@ def test_a_client_that_goes_away_costs_nothing(served: Served, facts: dict[str, 
     assert ask(served, path).status == 200
 
 
+def test_heads_without_end_are_cut_off(served: Served) -> None:
+    """More of a head than one may have, in one line or in many: the connection ends, and nobody waits."""
+    host, port = served.url.removeprefix("http://").split(":")
+    for piece in (b"X-Long: " + b"a" * 100_000, b"X: y\r\n" * 5_000, b"a" * 200_000):
+        with socket.create_connection((host, int(port)), timeout=20) as link:
+            link.sendall(b"GET /healthz HTTP/1.1\r\n")
+            with pytest.raises(OSError, match=r"reset|pipe"):
+                _send_on(link, piece)
+        assert ask(served, "/healthz").status == 200
+
+
+def _send_on(link: socket.socket, piece: bytes) -> None:
+    for _ in range(200):
+        link.sendall(piece)
+        time.sleep(0.005)
+
+
+def test_connections_that_ask_nothing_are_ended(served: Served, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In this process, with a second in place of many: silent ones, and those whose head does not end."""
+    from uvicorn import Config, Server
+
+    monkeypatch.setattr("gridscribe.service.protocol.HEAD_SECONDS", 1.0)
+
+    async def application(scope: Any, receive: Any, send: Any) -> None:
+        await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"2")]})
+        await send({"type": "http.response.body", "body": b"ok"})
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        server = Server(Config(application, http=BoundedProtocol, lifespan="off", log_config=None))
+        thread = threading.Thread(target=lambda: server.run(sockets=[listener]), daemon=True)
+        thread.start()
+        address = listener.getsockname()
+        for start in (b"", b"GET / HTTP/1.1\r\nX: ", b"GET / HTTP/1.1\r\n\r\nGET / HT"):
+            with socket.create_connection(address, timeout=10) as link:
+                link.sendall(start)
+                begun = time.monotonic()
+                with suppress(ConnectionError):
+                    while link.recv(1000):
+                        pass
+                assert 0.5 < time.monotonic() - begun < 8
+        with socket.create_connection(address, timeout=10) as link:  # one that asks now and then stays
+            for _ in range(3):
+                link.sendall(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+                assert link.recv(1000).endswith(b"ok")
+                time.sleep(0.7)
+        server.should_exit = True
+        thread.join(10)
+
+
+def test_who_does_not_read_is_not_waited_for_longer_than_a_question_may_take(out: Path, facts: dict[str, Any]) -> None:
+    path = f"/v1/at?product={facts['raster']['id']}&fields=source,image,model,item,crs"
+    points = json.dumps({"points": [[500_012.0, 4_999_990.0]] * 200_000}).encode()
+    with serve(str(out), "--timeout", "10") as hasty:
+        host, port = hasty.url.removeprefix("http://").split(":")
+        with socket.create_connection((host, int(port)), timeout=10) as link:
+            link.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 18)
+            head = f"POST {path}&crs=EPSG:32631 HTTP/1.1\r\nHost: x\r\nContent-Length: {len(points)}\r\n\r\n"
+            link.sendall(head.encode() + points)
+            time.sleep(13)
+            data = b""
+            with suppress(ConnectionError):
+                while part := link.recv(1 << 20):
+                    data += part
+        assert data.startswith(b"HTTP/1.1 200")
+        length = int(data.lower().partition(b"content-length: ")[2].partition(b"\r\n")[0])
+        assert len(data) < length
+        assert ask(hasty, "/healthz").status == 200
+
+
+def test_a_batch_that_would_unpack_to_gigabytes_is_not_unpacked(served: Served, facts: dict[str, Any]) -> None:
+    path = f"/v1/at?product={facts['raster']['id']}"
+    bomb = wire.table_bytes(pa.table({"x": np.zeros(2_000_000), "y": np.zeros(2_000_000)}))
+    assert len(bomb) < 100_000
+    answer = ask(served, path, "POST", body=bomb, headers={"Content-Type": wire.ARROW})
+    assert "is compressed" in refusal(answer, 400)
+    small = wire.table_bytes(pa.table({"x": [1.0, 2.0], "y": [3, 4]}), compressed=False)
+    answer = ask(served, path, "POST", body=small, headers={"Content-Type": wire.ARROW})
+    assert json.loads(answer.data)["rows"] == 2
+    for odd in (
+        pa.table({"x": ["a"], "y": ["b"]}),
+        pa.table({"x": [1.0]}),
+        pa.table({"x": [1.0], "y": [1.0], "z": [1]}),
+    ):
+        body = wire.table_bytes(odd, compressed=False)
+        assert "the body is no" in refusal(
+            ask(served, path, "POST", body=body, headers={"Content-Type": wire.ARROW}), 400
+        )
+
+
+@given(st.data())
+@settings(max_examples=150, deadline=None)
+def test_arrow_streams_with_bytes_changed(data: st.DataObject) -> None:
+    """Whatever is changed in a stream: points, or a refusal; no other error, and no more points than are allowed."""
+    body = bytearray(wire.table_bytes(pa.table({"x": np.arange(30.0), "y": np.arange(30.0)}), compressed=False))
+    for _ in range(data.draw(st.integers(1, 6))):
+        body[data.draw(st.integers(0, len(body) - 1))] = data.draw(st.integers(0, 255))
+    with suppress(QueryError):
+        assert points_of(bytes(body), 40).shape[1] == 2
+    with pytest.raises(QueryError):
+        points_of(bytes(body), 0)
+
+
+@pytest.mark.parametrize(
+    ("body", "said"),
+    [
+        ({"region": "a", "words": ["x" * 400]}, "body.words.0"),
+        ({"region": "a", "words": ["x"] * 5000}, "body.words"),
+        ({"region": "a", "words": []}, "body.words"),
+        ({"words": ["x"]}, "body.region"),
+    ],
+)
+def test_words_that_are_too_many_or_too_long(served: Served, body: dict[str, Any], said: str) -> None:
+    assert said in refusal(ask(served, "/v1/describe", "POST", body=json.dumps(body)), 422)
+
+
+@pytest.mark.parametrize(
+    "memory",
+    [
+        {"model": "x", "phrases": [[1.0]], "sums": [], "weights": []},
+        {"model": "x", "phrases": [[1.0]], "sums": [[1.0]], "weights": [-1]},
+        {"model": "x", "phrases": [[10**400]], "sums": [[1.0]], "weights": [1]}, {"phrases": []}, [],
+        {"model": "x", "phrases": [[[1.0]]], "sums": [[1.0]], "weights": [1]},
+    ],
+)  # fmt: skip
+def test_memories_that_are_none(served: Served, facts: dict[str, Any], memory: Any) -> None:
+    body = {"text": "pond", "image": "flat", "method": "regions", "product": facts["raster"]["id"], "memory": memory}
+    answer = ask(served, "/v1/segment", "POST", body=json.dumps(body))
+    assert answer.status in (400, 422), answer.data
+    refusal(answer, answer.status)
+
+
+def test_a_memory_of_another_length(served: Served, out: Path, facts: dict[str, Any]) -> None:
+    alignment = Client(out)._backend.products()[facts["raster"]["id"]].alignment  # type: ignore[attr-defined]
+    memory = {"model": alignment.digest, "phrases": [[1.0, 2.0]], "sums": [[1.0, 2.0]], "weights": [1.0]}
+    body = {"text": "pond", "image": "flat", "method": "regions", "product": facts["raster"]["id"], "memory": memory}
+    assert "of 2 components" in refusal(ask(served, "/v1/segment", "POST", body=json.dumps(body)), 400)
+
+
+@pytest.mark.parametrize("crs", ["ESRI:104903", "OGC:UnixTime", 'GEOGCS["x",DATUM["x",SPHEROID["x",0,0]]]'])
+def test_systems_that_no_way_leads_from(served: Served, facts: dict[str, Any], crs: str) -> None:
+    fields = {"lon": "1", "lat": "2", "crs": crs, "product": facts["raster"]["id"]}
+    refusal(ask(served, "/v1/at", fields=fields), 400)
+
+
+def test_positions_beyond_all_numbers(served: Served) -> None:
+    assert "outside page" in refusal(ask(served, "/v1/page/at?document=a&number=0&x=1e308&y=2"), 400)
+
+
+def test_a_host_header_is_no_markup(served: Served, facts: dict[str, Any]) -> None:
+    answer = ask(served, f"/v1/wmts?product={facts['raster']['id']}", headers={"Host": "a'b\""})
+    ET.fromstring(answer.data)
+
+
+def test_what_is_damaged_below_is_told_as_that(tmp_path: Path, out: Path, facts: dict[str, Any]) -> None:
+    """Masks cut to half: 502, without a path of this machine, from answers and pictures alike; others are answered."""
+    copy = tmp_path / "out"
+    shutil.copytree(out, copy)
+    raster = facts["raster"]["id"]
+    for path in copy.glob(f"products/{raster}/masks/flat*.tif"):
+        path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    with serve(str(copy)) as broken:
+        flat = next(f["id"] for f in facts["images"] if f["id"].startswith("flat"))
+        for path in (f"/v1/image/picture.png?image={flat}", f"/v1/at-pixel?image={flat}&row=70&col=90"):
+            message = refusal(ask(broken, f"{path}&product={raster}"), 502)
+            assert str(tmp_path) not in message or "at-pixel" in path
+        assert ask(broken, f"/v1/image/picture.png?image=a-&product={raster}").status == 200
+
+
 # Lists, tables, files
 
 
@@ -377,7 +553,7 @@ def test_points_as_json_and_as_arrow(served: Served, out: Path, facts: dict[str,
     )
     told = json.loads(as_json.data)
     x, y = np.array(points).T
-    body = wire.table_bytes(pa.table({"x": x, "y": y}))
+    body = wire.table_bytes(pa.table({"x": x, "y": y}), compressed=False)
     as_arrow = ask(served, path, "POST", body=body, headers={"Content-Type": wire.ARROW, "Accept": wire.ARROW})
     table = wire.table_of(as_arrow.data)
     wanted = Client(out).at_many(

@@ -126,12 +126,12 @@ class PageAnswers:
 
     def _at(self, index: DocumentIndex, stored: StoredPage, x: float, y: float) -> PageToken:
         row, per_point = stored.row, index.product.dpi / POINTS
-        down, across = int(np.floor(y * per_point)), int(np.floor(x * per_point))
-        if not (0 <= down < row.height and 0 <= across < row.width):
+        if not (0 <= y * per_point < row.height and 0 <= x * per_point < row.width):
             width, height = row.width / per_point, row.height / per_point
             raise QueryError(
                 f"x={x:g}, y={y:g} is outside page {row.page} of {row.image}, which is {width:.1f} x {height:.1f} points"
             )
+        down, across = int(y * per_point), int(x * per_point)
         table, read = open_tokens(self._store, stored.tokens.key, stored.tokens.size)
         token, vector = table.at_pixel(read, row, down, across)
         corners = np.array(stored.frame.corners(token.index)) / per_point

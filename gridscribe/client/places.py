@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import threading
+from collections import OrderedDict
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
+from pyproj.exceptions import ProjError
 
 from gridscribe.errors import QueryError
 from gridscribe.values import Grid
@@ -16,6 +18,8 @@ if TYPE_CHECKING:
     from pyproj import CRS, Transformer
 
 LONLAT = "OGC:CRS84"
+TRANSFORMERS = 64
+"""Kept by each thread; one is most of a megabyte."""
 
 Floats = NDArray[np.float64]
 
@@ -51,14 +55,25 @@ def transform(source: str, target: str, x: Floats, y: Floats) -> tuple[Floats, F
     """Points in another system, element by element; not finite where a point has no place in it."""
     if same_crs(source, target):
         return x, y
-    return _transformer(source, target).transform(x, y)
+    try:
+        return _transformer(source, target).transform(x, y)
+    except ProjError as error:
+        raise _apart(source, target, error) from error
 
 
 def transform_bounds(source: str, target: str, bounds: tuple[float, float, float, float]) -> tuple[float, ...]:
     """The box in `target` that holds the box in `source`: edges are followed, not only corners."""
     if same_crs(source, target):
         return bounds
-    return _transformer(source, target).transform_bounds(*bounds)
+    try:
+        return _transformer(source, target).transform_bounds(*bounds)
+    except ProjError as error:
+        raise _apart(source, target, error) from error
+
+
+def _apart(source: str, target: str, error: Exception) -> QueryError:
+    told = " ".join(str(error).split())[:200]
+    return QueryError(f"PROJ knows no way from {source[:60]} to {target[:60]} ({told}): ask in another CRS")
 
 
 def grid_xy(grid: Grid, row: Floats, col: Floats) -> tuple[Floats, Floats]:
@@ -74,7 +89,10 @@ def grid_rowcol(grid: Grid, x: Floats, y: Floats) -> tuple[Floats, Floats]:
 def _transformer(source: str, target: str) -> Transformer:
     from pyproj import Transformer
 
-    known: dict[tuple[str, str], Transformer] = _local.__dict__.setdefault("transformers", {})
+    known: OrderedDict[tuple[str, str], Transformer] = _local.__dict__.setdefault("transformers", OrderedDict())
     if (source, target) not in known:
         known[source, target] = Transformer.from_crs(parse_crs(source), parse_crs(target), always_xy=True)
+        if len(known) > TRANSFORMERS:
+            known.popitem(last=False)
+    known.move_to_end((source, target))
     return known[source, target]

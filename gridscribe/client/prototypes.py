@@ -7,12 +7,15 @@ the regions that the phrase was answered with, and it is that of the phrase near
 
 from __future__ import annotations
 
+import math
 import threading
 from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+from gridscribe.errors import QueryError
 
 Float32 = NDArray[np.float32]
 
@@ -77,7 +80,7 @@ class Prototypes:
             phrases = [np.array(phrase, np.float32) for phrase in state["phrases"]]
             sums = [np.array(total, np.float64) for total in state["sums"]]
             weights, model = [float(weight) for weight in state["weights"]], state["model"]
-        except (KeyError, TypeError, ValueError) as error:
+        except (KeyError, TypeError, ValueError, OverflowError) as error:
             raise ValueError(f"no state of Prototypes: {error!r}") from error
         shapes = {array.shape for array in phrases} | {array.shape for array in sums}
         if (
@@ -87,6 +90,9 @@ class Prototypes:
             or any(len(s) != 1 for s in shapes)
         ):
             raise ValueError("no state of Prototypes: phrases, sums and weights do not belong together")
+        finite = all(np.isfinite(array).all() for arrays in (phrases, sums) for array in arrays)
+        if not finite or not all(0 < weight < math.inf for weight in weights):
+            raise ValueError("no state of Prototypes: its numbers must be finite, and weights positive")
         with self._lock:
             self._model, self._phrases, self._sums, self._weights = model, phrases, sums, weights
 
@@ -95,6 +101,10 @@ class Prototypes:
             self._model, self._phrases, self._sums, self._weights = model, [], [], []
         if not self._phrases:
             return None
+        if len(self._phrases[0]) != len(phrase):
+            raise QueryError(
+                f"the memory is of vectors of {len(self._phrases[0])} components, the model has {len(phrase)}"
+            )
         cosines = np.stack(self._phrases) @ phrase
         best = int(cosines.argmax())
         return best if cosines[best] >= ALIKE else None

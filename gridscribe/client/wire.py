@@ -3,12 +3,13 @@
 Both sides live here, so that `Client("http://...")` gives what `Client("s3://...")` gives: floats keep all their bits (JSON
 numbers are written so that they read back the same), arrays their types. Arrays travel in one Arrow stream of one row: a column
 of lists for each array, row-major, and in the schema's metadata, under `gridscribe`, a JSON object with their shapes and with
-whatever else the answer says. Bodies are compressed with ZSTD.
+whatever else the answer says. Answers are compressed with ZSTD.
 """
 
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, fields
 from datetime import datetime
@@ -37,12 +38,13 @@ Arrays = dict[str, NDArray[Any]]
 R = TypeVar("R", Match, Region)
 
 
-def table_bytes(table: pa.Table) -> bytes:
+def table_bytes(table: pa.Table, *, compressed: bool = True) -> bytes:
     """The table as an Arrow stream."""
     import pyarrow as pa
 
     sink = pa.BufferOutputStream()
-    with pa.ipc.new_stream(sink, table.schema, options=pa.ipc.IpcWriteOptions(compression="zstd")) as writer:
+    options = pa.ipc.IpcWriteOptions(compression="zstd" if compressed else None)
+    with pa.ipc.new_stream(sink, table.schema, options=options) as writer:
         writer.write_table(table)
     return bytes(sink.getvalue())
 
@@ -55,7 +57,7 @@ def table_of(data: bytes) -> pa.Table:
         with pa.ipc.open_stream(pa.py_buffer(data)) as reader:
             table = reader.read_all()
         table.validate(full=True)
-    except (pa.ArrowInvalid, OSError, ValueError) as error:
+    except (pa.ArrowException, OSError, ValueError, MemoryError) as error:
         raise LayoutError(f"{len(data)} bytes are no Arrow stream ({str(error)[:200]})") from error
     return table
 
@@ -69,7 +71,7 @@ def arrays_bytes(facts: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]]) -
     for array in arrays.values():
         values = pa.array(np.ascontiguousarray(array).reshape(-1))
         columns.append(pa.LargeListArray.from_arrays(pa.array([0, len(values)], pa.int64()), values))
-    told = json.dumps({**facts, "shapes": shapes})
+    told = json.dumps({**facts, "shapes": shapes}, allow_nan=False)
     schema = pa.schema(
         [pa.field(name, column.type) for name, column in zip(arrays, columns, strict=True)], {"gridscribe": told}
     )
@@ -161,6 +163,8 @@ def text_mask_bytes(mask: TextMask, memory: Mapping[str, Any] | None) -> bytes:
     """The pixels that a phrase means; `memory` is the state of `Prototypes` after the question, where it had one."""
     names = (*_ON_IMAGE, "transform", "method", "threshold", "regions", "scores", "first")
     facts = {name: getattr(mask, name) for name in names}
+    if mask.threshold is not None and not math.isfinite(mask.threshold):
+        facts["threshold"] = str(mask.threshold)  # where no cell has a value; JSON has no such number
     facts |= {"window": mask.window.to_list(), "points": [asdict(point) for point in mask.points], "memory": memory}
     return arrays_bytes(facts, {"array": mask.array})
 
@@ -176,7 +180,8 @@ def text_mask_of(data: bytes) -> tuple[TextMask, dict[str, Any] | None]:
         regions=tuple(facts["regions"]),
         scores=tuple(facts["scores"]),
         first=tuple(facts["first"]),
-        **{name: facts[name] for name in (*_ON_IMAGE, "method", "threshold")},
+        threshold=None if facts["threshold"] is None else float(facts["threshold"]),
+        **{name: facts[name] for name in (*_ON_IMAGE, "method")},
     )
     return mask, facts["memory"]
 

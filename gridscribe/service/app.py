@@ -109,6 +109,12 @@ def _refuse(app: FastAPI) -> None:
     async def ours(_: Request, error: Exception) -> Response:
         return refusal_of(cast(GridscribeError, error))
 
+    @app.exception_handler(Exception)
+    async def bug(request: Request, _: Exception) -> Response:
+        return refusal(
+            500, "InternalError", f"the service failed; its log tells of {request.scope['gridscribe.request']}"
+        )
+
     @app.exception_handler(RequestValidationError)
     async def malformed(_: Request, error: Exception) -> Response:
         first = cast(RequestValidationError, error).errors()[0]

@@ -6,6 +6,7 @@ import re
 from typing import Annotated, Any
 
 from fastapi import Query
+from pydantic import StringConstraints
 
 from gridscribe.errors import QueryError
 
@@ -28,8 +29,10 @@ Crs = Annotated[
 ]
 Image = Annotated[str, Query(description="An image's id, a beginning of one, or its source.", max_length=1000)]
 Text = Annotated[str, Query(description="Words to look for.", max_length=1000, examples=["swimming pool"])]
+Sentence = Annotated[str, StringConstraints(max_length=300)]
 Templates = Annotated[
-    list[str] | None, Query(description="Sentences with {} for the words; default: the product's own.", max_length=100)
+    list[Sentence] | None,
+    Query(description="Sentences with {} for the words; default: the product's own.", max_length=100),
 ]
 TopK = Annotated[int, Query(ge=1, le=10_000, description="How many, best first.")]
 Threshold = Annotated[float | None, Query(description="Least score; what it is depends on model and words.")]
@@ -52,11 +55,21 @@ def numbers(bbox: str | None) -> tuple[float, ...] | None:
     return values
 
 
+_NAMED = re.compile(r"[A-Za-z]{2,10}:[A-Za-z0-9.]{1,20}")
+_PLAIN = re.compile(
+    r"\s*(GEOGCS|PROJCS|GEOGCRS|GEODCRS|PROJCRS|GEODETICCRS|GEOGRAPHICCRS|PROJECTEDCRS)\s*\[", re.IGNORECASE
+)
+_READS = re.compile(
+    r"\+\s*\w|grid|file|EXTENSION|BOUNDCRS|ABRIDGED|OPERATION\s*\[|GEOID|DERIVING|TOWGS84|URI\s*\[", re.IGNORECASE
+)
+
+
 def named_crs(crs: str) -> str:
-    """A CRS that names no file: PROJ would open grids that a definition names."""
-    if not re.fullmatch(r"[A-Za-z]{2,10}:[A-Za-z0-9.]{1,20}", crs) and (
-        not re.match(r"\s*[A-Z_0-9]+\s*\[", crs) or re.search(r"\+\w|grids|EXTENSION", crs, re.IGNORECASE)
-    ):
+    """A CRS that names no file: PROJ would open grids and parameters that a definition names.
+
+    Taken are `AUTHORITY:CODE`, and the WKT of a geographic or projected system without transformations in it.
+    """
+    if not _NAMED.fullmatch(crs) and (not _PLAIN.match(crs) or _READS.search(crs)):
         raise QueryError(f"crs={crs[:80]!r}: expected AUTHORITY:CODE, such as EPSG:4326, or plain WKT")
     return crs
 

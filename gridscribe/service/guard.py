@@ -7,6 +7,7 @@ import hmac
 import json
 import logging
 import time
+import traceback
 import uuid
 from datetime import UTC, datetime
 from typing import Any
@@ -22,6 +23,8 @@ from gridscribe.service.settings import Settings
 log = logging.getLogger("gridscribe.service")
 MAX_QUERY = 16 << 10
 """Bytes of a request's query."""
+PIECE = 256 << 10
+"""Bytes of an answer that are sent at once."""
 METHODS = ("GET", "HEAD", "POST", "OPTIONS")
 """What may stand in a metric; any other method is refused, and counted as OTHER."""
 HEADERS = (
@@ -47,22 +50,23 @@ class Guard:
             await self._app(scope, receive, send)
             return
         request = _Request(scope, receive, send, self._settings.max_body)
+        scope["gridscribe.request"] = request.id
         refused = self._refused(scope)
         try:
             if refused is not None:
+                refused.headers["Connection"] = "close"  # what else of it comes is not read
                 await refused(scope, request.receive, request.send)
             else:
                 async with asyncio.timeout(self._settings.timeout):
                     await self._app(scope, request.receive, request.send)
         except TimeoutError:
-            await request.fail(
+            await request.end(
                 refusal(504, "Timeout", f"no answer within {self._settings.timeout:g} s: ask for less at once")
             )
-        except Exception:
-            log.exception(
-                "request %s failed", request.id
-            )  # a bug, told with its traceback: the only line that is no JSON
-            await request.fail(refusal(500, "InternalError", f"the service failed; its log tells of {request.id}"))
+        except Exception:  # noqa: BLE001 - a bug; others are answered all the same
+            told = {"request": request.id, "path": scope["path"][:200], "traceback": traceback.format_exc()}
+            log.error(json.dumps(told))  # noqa: TRY400 - the traceback is in the line
+            await request.end(refusal(500, "InternalError", f"the service failed; its log tells of {request.id}"))
         finally:
             self._tell(scope, request)
 
@@ -121,11 +125,21 @@ class _Request:
         if message["type"] == "http.response.start":
             self._started, self.status = True, message["status"]
             message["headers"] = [*message.get("headers", ()), *HEADERS, (b"x-request-id", self.id.encode())]
-        else:
-            self.sent += len(message.get("body", b""))
-        await self._send(message)
+            await self._send(message)
+            return
+        body = message.get("body", b"")
+        self.sent += len(body)
+        # In pieces, so that who does not read is waited for here, and no longer than a question may take.
+        for start in range(0, len(body) - PIECE, PIECE):
+            await self._send({**message, "body": body[start : start + PIECE], "more_body": True})
+        rest = (len(body) - 1) // PIECE * PIECE if body else 0
+        await self._send({**message, "body": body[rest:]})
 
-    async def fail(self, response: Response) -> None:
-        """Answer with a refusal, where nothing was said yet; else the connection ends without the rest."""
+    async def end(self, response: Response) -> None:
+        """Answer with a refusal, where nothing was said yet; else the connection ends at once, without the rest."""
         if not self._started:
             await response(self._scope, self._receive, self.send)
+            return
+        abort = self._scope.get("abort")
+        if abort is not None:
+            abort()

@@ -13,7 +13,7 @@ from gridscribe.client.index import ImageIndex
 from gridscribe.client.stored import EMPTY
 from gridscribe.errors import QueryError
 from gridscribe.service.heat import heat_of, heat_range
-from gridscribe.service.rasters import files_of, planned_image, stored
+from gridscribe.service.rasters import input_raster, planned_image, stored_raster
 from gridscribe.service.shades import Shade, rendered
 from gridscribe.service.state import State
 from gridscribe.service.tiles import MAX_SOURCE
@@ -53,8 +53,8 @@ def _stored(state: State, kind: str, index: ImageIndex, place: int, shape: tuple
         left, right = col * shape[1] // width, max((col + cols) * shape[1] // width, col * shape[1] // width + 1)
         if key is None:
             continue
-        with files_of(state).lent(stored(state, key)) as file, file.settings():
-            out[0, top:bottom, left:right] = file.dataset.read(
+        with stored_raster(state, key) as dataset:
+            out[0, top:bottom, left:right] = dataset.read(
                 1, out_shape=(bottom - top, right - left), resampling=Resampling.nearest
             )
     return out, out[0] != EMPTY[kind]
@@ -62,15 +62,15 @@ def _stored(state: State, kind: str, index: ImageIndex, place: int, shape: tuple
 
 def _source(state: State, index: ImageIndex, place: int, shape: tuple[int, int]) -> Layer:
     image = planned_image(state, index.product.id, index.ids[place])
-    with files_of(state).lent(image.rgb) as file, file.settings():
-        if not file.dataset.overviews(1) and image.grid.window.area > MAX_SOURCE:
+    with input_raster(state, image) as dataset:
+        if not dataset.overviews(1) and image.grid.window.area > MAX_SOURCE:
             raise QueryError(
                 f"{image.source} has {image.grid.height} x {image.grid.width} px and no overviews: it is not shown whole"
             )
         bands = list(image.options.rgb_bands)
         how = {"out_shape": shape, "resampling": Resampling.average}
-        values = file.dataset.read(bands, out_shape=(3, *shape), resampling=Resampling.average)
-        there = file.dataset.dataset_mask(**how) > 0
+        values = dataset.read(bands, out_shape=(3, *shape), resampling=Resampling.average)
+        there = dataset.dataset_mask(**how) > 0
     if values.dtype != np.uint8:
         low, top = image.options.scale or (0.0, 255.0)
         values = np.nan_to_num(np.clip((values.astype(np.float32) - low) * (255.0 / (top - low)), 0, 255))

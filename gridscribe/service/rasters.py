@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from gridscribe.errors import QueryError
+from gridscribe.errors import InputError, LayoutError, QueryError
 from gridscribe.service.state import State
 
 if TYPE_CHECKING:
@@ -61,17 +61,33 @@ class OpenFiles:
             old.close()
 
 
-def files_of(state: State) -> OpenFiles:
-    """The open files of a service."""
-    found: OpenFiles = state.kept.setdefault("files", OpenFiles())
-    return found
-
-
-def stored(state: State, key: str) -> Source:
-    """The object at a key that a commit names."""
+@contextmanager
+def stored_raster(state: State, key: str) -> Iterator[Any]:
+    """The open raster at a key that a commit names; `LayoutError` where it is not what was committed."""
     from gridscribe.ingest.sources import Source
 
-    return Source(state.store.uri_of(key))
+    try:
+        with _files(state).lent(Source(state.store.uri_of(key))) as file, file.settings():
+            yield file.dataset
+    except InputError as error:
+        raise LayoutError(f"{key} is damaged, or not there any more ({type(error).__name__})") from error
+
+
+@contextmanager
+def input_raster(state: State, image: RasterImage) -> Iterator[Any]:
+    """The open RGB raster of a job's input; `QueryError` where it is not what it was."""
+    try:
+        with _files(state).lent(image.rgb) as file, file.settings():
+            yield file.dataset
+    except InputError as error:
+        raise QueryError(
+            f"the input of image {image.image_id} cannot be read any more ({type(error).__name__})"
+        ) from error
+
+
+def _files(state: State) -> OpenFiles:
+    found: OpenFiles = state.kept.setdefault("files", OpenFiles())
+    return found
 
 
 def planned_image(state: State, product: str, image: str) -> RasterImage:

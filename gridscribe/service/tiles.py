@@ -22,10 +22,10 @@ from rio_tiler.models import ImageData
 from gridscribe.client.index import ImageIndex
 from gridscribe.client.stored import EMPTY
 from gridscribe.client.when import parse_datetime
-from gridscribe.errors import InputError, QueryError
+from gridscribe.errors import QueryError
 from gridscribe.service.heat import heat_file, heat_range
 from gridscribe.service.products import MOST_ACROSS, zooms
-from gridscribe.service.rasters import files_of, planned_image, stored
+from gridscribe.service.rasters import input_raster, planned_image, stored_raster
 from gridscribe.service.shades import Shade, rendered
 from gridscribe.service.state import State
 
@@ -82,7 +82,7 @@ def tile_png(
     text: str | None,
     high: float,
 ) -> bytes | None:
-    """PNG bytes of a tile, None where nothing is on it.
+    """PNG bytes of a tile, None where nothing is on it, and at zooms at which images are specks (`zooms`).
 
     `text` is of layer "heatmap"; `high` the height in metres that has the last colour. `QueryError` for what cannot be, and where
     more than `MOST` images share the tile.
@@ -90,6 +90,8 @@ def tile_png(
     if (layer == "heatmap") != (text is not None):
         raise QueryError(f"layer={layer}: text= is of layer heatmap, which needs it")
     index = state.backend.index(product)
+    if tile.z < zooms(index)[0]:
+        return None  # specks of many images, each of which would be read
     names = index.chosen_ids(parse_datetime(datetime), tile.lonlat, image)
     if len(names) > MOST:
         raise QueryError(f"zoom {tile.z}: {len(names)} images share a tile; tiles begin at zoom {zooms(index)[0]}")
@@ -141,8 +143,8 @@ def _stored_tiles(
         key = index.keys[kind][box]
         if key is None:
             continue
-        with files_of(state).lent(stored(state, key)) as file, file.settings():
-            found = _read(file.dataset, tile, resampling_method="nearest")
+        with stored_raster(state, key) as dataset:
+            found = _read(dataset, tile, resampling_method="nearest")
         if found is not None:
             values = found.array.data
             yield values, values[0] != EMPTY[kind]
@@ -167,19 +169,19 @@ def source_tile(
     image = planned_image(state, index.product.id, index.ids[place])
     options = image.options
     try:
-        with files_of(state).lent(image.rgb) as file, file.settings():
+        with input_raster(state, image) as dataset:
             west, _, east, _ = tile.bounds
             metres = (east - west) / tile.size
             shrink = metres / (image.gsd or metres)
-            if not file.dataset.overviews(1) and tile.size**2 * shrink**2 > MAX_SOURCE < image.grid.window.area:
+            if not dataset.overviews(1) and tile.size**2 * shrink**2 > MAX_SOURCE < image.grid.window.area:
                 return None
-            alpha = ColorInterp.alpha in file.dataset.colorinterp and options.height_band is None
+            alpha = ColorInterp.alpha in dataset.colorinterp and options.height_band is None
             found = _read(
-                file.dataset, tile, indexes=options.rgb_bands, resampling_method="bilinear",
+                dataset, tile, indexes=options.rgb_bands, resampling_method="bilinear",
                 **({} if options.nodata is None or alpha else {"nodata": options.nodata}),
             )  # fmt: skip
-    except InputError:
-        return None
+    except QueryError:
+        return None  # the tile shows what can be read
     if found is None:
         return None
     values = found.array.data

@@ -20,6 +20,13 @@ class BusyError(GridscribeError):
     """More is asked than can be answered; the question was not begun."""
 
 
+def _answered(function: Callable[[], T]) -> T:
+    try:
+        return function()
+    except StopIteration as error:  # which a future cannot hold: whoever waits for it would wait for ever
+        raise RuntimeError("a question ended with StopIteration") from error
+
+
 class Lane:
     """Some threads and those who wait for them."""
 
@@ -42,7 +49,7 @@ class Lane:
             if self._held >= self._most:
                 raise BusyError(f"{self._held} questions are being worked on: ask again in a second")
             self._held += 1
-        future = self._pool.submit(partial(function, *args, **named))
+        future = self._pool.submit(_answered, partial(function, *args, **named))
         future.add_done_callback(self._left)
         return await asyncio.wrap_future(future)
 

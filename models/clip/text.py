@@ -16,6 +16,8 @@ from gridscribe.models.clip.package import AlignmentPackage
 Float32 = NDArray[np.float32]
 Key = tuple[str, tuple[str, ...], str]
 
+LONGEST = 16
+"""Characters a token, at most, of sentences that are tried."""
 PLAIN = ("{}",)
 SATELLITE = ("a satellite photo of {}.", "a satellite image of {}")
 """The two that FarSLIP (arXiv 2511.14901) classifies scenes with."""
@@ -76,6 +78,11 @@ class TextEncoder:
 
     def _tokens(self, sentence: str, phrase: str) -> list[int]:
         tokenizer = byte_pairs()
+        if len(sentence) > LONGEST * self._context:  # encoding takes the square of a word's length
+            raise QueryError(
+                f"phrase {phrase[:40]!r} has {len(sentence)} characters in its template, the model reads {self._context} "
+                "tokens; shorten it"
+            )
         tokens = [tokenizer.sot_token_id, *tokenizer.encode(sentence), tokenizer.eot_token_id]
         if len(tokens) > self._context:
             raise QueryError(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Annotated, Any, Literal
 
 import numpy as np
-from fastapi import APIRouter, Query
+from fastapi import APIRouter, Query, Request
 from pydantic import BaseModel, Field
 from starlette.responses import Response
 
@@ -22,12 +22,14 @@ from gridscribe.service.asked import (
     Datetime,
     Image,
     Product,
+    Sentence,
     Templates,
     Text,
     example,
     named_crs,
     numbers,
 )
+from gridscribe.service.bodies import body_of, read_model
 from gridscribe.service.replies import arrow_reply
 from gridscribe.service.state import State
 
@@ -36,6 +38,18 @@ Format = Annotated[
     Literal["tif", "arrow"], Query(description="tif: a GeoTIFF. arrow: an Arrow stream, with all that is said of it.")
 ]
 Bias = Annotated[float, Query(ge=-10, le=10, description="Share of the windows' own similarity that is taken off.")]
+
+
+Vector = Annotated[list[float], Field(max_length=8192)]
+
+
+class Memory(BaseModel):
+    """What `Prototypes.state` gives."""
+
+    model: str | None = Field(None, max_length=200)
+    phrases: list[Vector] = Field(max_length=500)
+    sums: list[Vector] = Field(max_length=500)
+    weights: list[float] = Field(max_length=500)
 
 
 class SegmentBody(BaseModel):
@@ -47,9 +61,9 @@ class SegmentBody(BaseModel):
     method: str = Field("heatmap", max_length=40)
     threshold: float | None = None
     bias: float = Field(0.3, ge=-10, le=10)
-    templates: list[str] | None = Field(None, max_length=100)
+    templates: list[Sentence] | None = Field(None, max_length=100)
     product: str | None = Field(None, max_length=64)
-    memory: dict[str, Any] | None = None
+    memory: Memory | None = None
     """State of a client's `Prototypes`, which comes back with the answer."""
 
 
@@ -100,13 +114,21 @@ def router(state: State) -> APIRouter:
 
         return await state.work(answer)
 
-    @routes.post("/segment", summary="The pixels of an image that some words mean", responses=example(None, wire.ARROW))
-    async def segment(body: SegmentBody) -> Response:
+    @routes.post(
+        "/segment",
+        summary="The pixels of an image that some words mean",
+        openapi_extra=body_of(SegmentBody),
+        responses=example(None, wire.ARROW),
+    )
+    async def segment(request: Request) -> Response:
+        data = await request.body()
+
         def answer() -> Response:
+            body = read_model(SegmentBody, data)
             memory = None if body.memory is None else Prototypes()
             if memory is not None and body.memory is not None:
                 try:
-                    memory.restore(body.memory)
+                    memory.restore(body.memory.model_dump())
                 except ValueError as error:
                     raise QueryError(f"memory: {error}") from error
             found = client.segment(

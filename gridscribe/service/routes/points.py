@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from typing import Annotated, Any
 
 import numpy as np
@@ -12,8 +11,11 @@ from starlette.responses import Response
 
 from gridscribe.client import wire
 from gridscribe.client.asked import crs_of, select_of
-from gridscribe.errors import LayoutError, QueryError
+from gridscribe.client.pixel import Pixel
+from gridscribe.errors import QueryError
+from gridscribe.service.arrow_in import points_of, too_many
 from gridscribe.service.asked import WORLD, Crs, Datetime, Image, Product, example, named_crs
+from gridscribe.service.bodies import read_json
 from gridscribe.service.replies import arrow_reply, json_reply
 from gridscribe.service.state import State
 
@@ -61,11 +63,18 @@ def router(state: State) -> APIRouter:
         embedding: Annotated[bool, Query(description="With labels and the stored vector.")] = False,
         every: Annotated[bool, Query(alias="all", description="Every image that holds it, best first.")] = False,
     ) -> Response:
-        system, select = crs_of(named_crs(crs)), select_of(product, datetime)
-        # A thread would cost more than the answer: what is in memory is told from here.
-        pixels = None if embedding else state.backend.at_held(lon, lat, system, select, every=every)
+        # A thread would cost more than the answer: what is in memory is told from here. Not in any CRS: PROJ takes its time
+        # to find the way from one that it has not seen.
+        pixels = None
+        if crs == WORLD and not embedding:
+            pixels = state.backend.at_held(lon, lat, WORLD, select_of(product, datetime), every=every)
         if pixels is None:
-            pixels = await state.ask(state.backend.at, lon, lat, system, select, embedding=embedding, every=every)
+
+            def answer() -> tuple[Pixel, ...]:
+                system, select = crs_of(named_crs(crs)), select_of(product, datetime)
+                return state.backend.at(lon, lat, system, select, embedding=embedding, every=every)
+
+            pixels = await state.ask(answer)
         else:
             state.fresh.touch()
         return json_reply({"pixels": [pixel.to_json() for pixel in pixels]})
@@ -133,31 +142,19 @@ def _table_example() -> dict[int | str, dict[str, Any]]:
 def _points(state: State, request: Request, body: bytes) -> NDArray[np.float64]:
     """[n, 2] of a JSON or an Arrow body; `QueryError` for anything else, or for too many."""
     kind = request.headers.get("content-type", "").split(";")[0].strip().lower()
-    points = _arrow_points(body) if kind == wire.ARROW else _json_points(body)
-    if len(points) > state.settings.max_points:
-        raise QueryError(
-            f"{len(points)} points at once: at most {state.settings.max_points} are answered, ask in parts"
-        )
-    return points
+    most = state.settings.max_points
+    return points_of(body, most) if kind == wire.ARROW else _json_points(body, most)
 
 
-def _arrow_points(body: bytes) -> NDArray[np.float64]:
+def _json_points(body: bytes, most: int) -> NDArray[np.float64]:
     try:
-        table = wire.table_of(body)
-        columns = [table[name].cast("float64").to_numpy() for name in ("x", "y")]
-    except (LayoutError, KeyError, ValueError, NotImplementedError) as error:  # pyarrow's errors are ValueError
-        raise QueryError(f"the body is no Arrow stream with columns x and y of numbers ({str(error)[:200]})") from error
-    return np.stack(columns, axis=1)
-
-
-def _json_points(body: bytes) -> NDArray[np.float64]:
-    try:
-        value = json.loads(body)
-        points = value["points"]
+        points = read_json(body)["points"]
+        if isinstance(points, list) and len(points) > most:
+            raise too_many(len(points), most)
         array = np.array(points, np.float64)
-    except (ValueError, TypeError, KeyError, RecursionError, OverflowError) as error:
+    except (ValueError, TypeError, KeyError, OverflowError) as error:
         raise QueryError(f'the body is no JSON object {{"points": [[lon, lat], ...]}} ({str(error)[:200]})') from error
-    if array.size == 0:
+    if points == []:
         array = array.reshape(0, 2)
     if array.ndim != 2 or array.shape[1] != 2:
         raise QueryError(f"points have the shape {list(array.shape)}: expected [n, 2], [lon, lat] or [x, y] each")
@@ -168,10 +165,21 @@ def _table_reply(table: Any, request: Request) -> Response:
     """As Arrow where that is asked for, else as JSON by column: NaN becomes null, a time ISO 8601."""
     if wire.ARROW in request.headers.get("accept", ""):
         return arrow_reply(wire.table_bytes(table))
-    columns = {}
-    for name in table.column_names:
-        values = table[name].to_pylist()
-        if name == "datetime":
-            values = [None if value is None else value.isoformat() for value in values]
-        columns[name] = values
+    columns = {name: _column(table[name]) for name in table.column_names}
     return json_reply({"rows": table.num_rows, "columns": columns})
+
+
+def _column(column: Any) -> list[Any]:
+    """The values of a column as JSON has them. Those of a dictionary are picked from it, which is many times as fast."""
+    import pyarrow as pa
+
+    if pa.types.is_timestamp(column.type):
+        return [None if value is None else value.isoformat() for value in column.to_pylist()]
+    if not pa.types.is_dictionary(column.type):
+        values: list[Any] = column.to_pylist()
+        return values
+    whole = column.unify_dictionaries().combine_chunks()
+    names = np.array([*whole.dictionary.to_pylist(), None], object)
+    codes = whole.indices.fill_null(len(names) - 1).to_numpy(zero_copy_only=False)
+    picked: list[Any] = names[codes].tolist()
+    return picked

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from fastapi import APIRouter, Query
+from fastapi import APIRouter, Query, Request
 from pydantic import BaseModel, Field
 from starlette.responses import Response
 
@@ -18,6 +18,7 @@ from gridscribe.service.asked import (
     Crs,
     Datetime,
     Product,
+    Sentence,
     Templates,
     Text,
     Threshold,
@@ -26,6 +27,7 @@ from gridscribe.service.asked import (
     named_crs,
     numbers,
 )
+from gridscribe.service.bodies import body_of, read_model
 from gridscribe.service.replies import arrow_reply, json_reply
 from gridscribe.service.state import State
 
@@ -48,7 +50,7 @@ class DescribeBody(BaseModel):
     """A question to `/describe`."""
 
     region: str = Field(max_length=1000)
-    words: list[str] = Field(min_length=1, max_length=20_000, examples=[["swimming pool", "tennis court"]])
+    words: list[Sentence] = Field(min_length=1, max_length=4000, examples=[["swimming pool", "tennis court"]])
     top_k: int = Field(5, ge=1, le=1000)
     product: str | None = Field(None, max_length=64)
 
@@ -138,10 +140,14 @@ def router(state: State) -> APIRouter:
     @routes.post(
         "/describe",
         summary="What a region may be called",
+        openapi_extra=body_of(DescribeBody),
         responses=example({"labels": [{"text": "pool", "score": 0.4}]}),
     )
-    async def describe(body: DescribeBody) -> Response:
+    async def describe(request: Request) -> Response:
+        data = await request.body()
+
         def answer() -> Response:
+            body = read_model(DescribeBody, data)
             if any("\n" in word for word in body.words):
                 raise QueryError("words hold a line break: one concept each is expected, `name; another word for it`")
             labels = client.describe(body.region, body.words, top_k=body.top_k, product=body.product)

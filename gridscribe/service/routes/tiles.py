@@ -5,7 +5,7 @@ from __future__ import annotations
 from enum import StrEnum
 from typing import Annotated, Any
 from urllib.parse import urlencode
-from xml.sax.saxutils import escape
+from xml.sax.saxutils import quoteattr
 
 from fastapi import APIRouter, Path, Query, Request
 from starlette.responses import Response
@@ -112,8 +112,9 @@ def capabilities(base: str, product: str, bounds: list[float], low: int, high: i
         f"<ows:UpperCorner>{east} {north}</ows:UpperCorner></ows:WGS84BoundingBox><ows:Identifier>{layer}</ows:Identifier>"
         "<Style isDefault='true'><ows:Identifier>default</ows:Identifier></Style><Format>image/png</Format>"
         "<TileMatrixSetLink><TileMatrixSet>WebMercatorQuad</TileMatrixSet></TileMatrixSetLink>"
-        f"<ResourceURL format='image/png' resourceType='tile' template='{escape(base)}/v1/tiles/{layer}/"
-        f"{{TileMatrix}}/{{TileCol}}/{{TileRow}}.png?product={product}'/></Layer>"
+        f"<ResourceURL format='image/png' resourceType='tile' template="
+        + quoteattr(f"{base}/v1/tiles/{layer}/{{TileMatrix}}/{{TileCol}}/{{TileRow}}.png?product={product}")
+        + "/></Layer>"
         for layer in ("mask", "confidence", "height", "source")
     )
     matrices = "".join(
