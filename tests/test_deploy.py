@@ -18,7 +18,7 @@ import yaml
 from botocore.validate import ParamValidator
 
 from gridscribe import __version__
-from gridscribe.cli import COMMANDS, cli
+from tests.command_lines import check_command, gridscribe_lines, shell_text
 from tests.ray_cluster import RayCluster
 from tests.tiny import MASKS_JOB, tiny_package, write_pair
 
@@ -73,50 +73,10 @@ def ray_start(words: list[str]) -> dict[str, Any]:
     return found
 
 
-def gridscribe_lines(text: str) -> list[list[str]]:
-    """The words of each `gridscribe ...` command of a shell script, after `gridscribe` itself."""
-    found = []
-    for line in text.replace("\\\n", " ").splitlines():
-        words = shlex.split(line, comments=True)
-        while words and (re.fullmatch(r"[A-Z_]+=.*", words[0]) or words[0] in ("if", "!", "until", "while")):
-            words = words[1:]
-        if words[:1] == ["gridscribe"]:
-            end = next(
-                (k for k, word in enumerate(words) if word in ("|", ">", "2>", ";", "&&", "||", "&")), len(words)
-            )
-            found.append([word.rstrip(";") for word in words[1:end]])
-    return found
-
-
-def blocks(page: Path) -> str:
-    """Shell blocks of a page, those that need a cluster too."""
-    return "\n".join(re.findall(r"^```sh(?: cluster)?\n(.*?)^```$", page.read_text(), re.MULTILINE | re.DOTALL))
-
-
-def check_command(words: list[str]) -> dict[str, Any]:
-    """What click makes of `gridscribe WORDS`; fails for unknown commands and options, and for missing ones."""
-    assert words[0] in COMMANDS, words
-    command = cli.get_command(click.Context(cli), words[0])
-    assert command is not None
-    context = click.Context(command, info_name=words[0])
-    try:
-        found, rest, _ = command.make_parser(context).parse_args(list(words[1:]))
-    except click.UsageError as error:
-        raise AssertionError(f"gridscribe {shlex.join(words)}: {error.message}") from error
-    assert not rest, words
-    for param in command.params:
-        value = found.get(param.name)
-        given = value is not None and value != () and "UNSET" not in repr(value)
-        assert given or not param.required, f"gridscribe {shlex.join(words)}: {param.name} is missing"
-        if given and isinstance(param.type, click.Choice | click.types.IntParamType | click.types.FloatParamType):
-            param.type_cast_value(context, value)
-    return found
-
-
 def commands() -> list[tuple[str, list[str]]]:
     serve = container("serve")["command"]
     assert serve[0] == "gridscribe"
-    texts = {"rayjob.yaml": JOB_SH, **{page.name: blocks(page) for page in PAGES}}
+    texts = {"rayjob.yaml": JOB_SH, **{page.name: shell_text(page) for page in PAGES}}
     return [
         ("serve.yaml", serve[1:]),
         *((name, words) for name, text in texts.items() for words in gridscribe_lines(text)),
