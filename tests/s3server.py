@@ -172,13 +172,15 @@ def _wait_until_ready(server: S3Server, process: subprocess.Popen[bytes], log: P
 
 
 def _free_ports(count: int) -> list[int]:
-    """Ports below 30000 that are free together with their gRPC ports, 10000 higher."""
+    """Ports below 30000 that are free together with their gRPC ports, 10000 higher; those of tests side by side lie apart."""
     found: list[int] = []
-    port = 20000 + os.getpid() % 5000
+    lane = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw")) % 4
+    first = 20000 + 2500 * lane
+    port = first + os.getpid() % 2000
     while len(found) < count:
         port += 1
-        if port > 29999:
-            raise RuntimeError("no free ports between 20000 and 30000")
+        if port >= first + 2500:
+            raise RuntimeError(f"no free ports between {first} and {first + 2500}")
         if _is_free(port) and _is_free(port + 10000):
             found.append(port)
     return found

@@ -415,9 +415,9 @@ class CountingStore(Store):
         super().__init__(uri)
         self.asked: list[str] = []
 
-    def _call(self, verb: str, key: str, request: Any, *, patient: bool = True) -> Any:
+    def _call(self, verb: str, key: str, request: Any) -> Any:
         self.asked.append(f"{verb} {key}")
-        return super()._call(verb, key, request, patient=patient)
+        return super()._call(verb, key, request)
 
 
 def test_a_pixel_costs_few_requests(output_uri: str) -> None:

@@ -17,6 +17,7 @@ from gridscribe.models.document.encoder import (
 )
 from gridscribe.models.document.package import DocumentPackage, load_document_model
 from gridscribe.models.document.patch_classifier import blocks_of, dilated
+from gridscribe.models.engines.openvino_engine import has_bfloat16
 from gridscribe.models.pruning.simple import KeepAll
 from gridscribe.models.pruning.text_prior import TextPrior
 from gridscribe.pipelines.documents.cropping import cut_page, page_crops
@@ -56,6 +57,41 @@ def test_engines_agree_on_whatever_is_kept(engines: dict[str, CropEncoder], shar
     else:
         fine = kept.repeat(2, axis=0).repeat(2, axis=1)
         assert (found["openvino"][~fine] == 0).all()
+
+
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+def test_no_crop_spoils_another(package: DocumentPackage, precision: str) -> None:
+    """Crops of any number of patches in any order: each as by an engine that has seen no other. (A crop of one patch spoilt those
+    that came after it, in the same stream of OpenVINO.)"""
+    if precision == "bfloat16" and not has_bfloat16():
+        pytest.skip("this processor has no bfloat16")
+    spec = resolve_page_engine("openvino", package, precision=precision)
+    counts = [1, 2, 3, 16, 25, 33, 64]
+    kept = {count: (np.random.default_rng(count).permutation(64) < count).reshape(8, 8) for count in counts}
+    wanted = {}
+    for count in counts:
+        fresh = open_page_encoder(spec, package)
+        wanted[count] = fresh.encode(crop(), kept[count])
+        fresh.close()
+    for order in range(6):
+        engine = open_page_encoder(spec, package)
+        for count in np.random.default_rng(order).choice(counts, 24).tolist():
+            np.testing.assert_array_equal(engine.encode(crop(), kept[count]), wanted[count], err_msg=f"{count} patches")
+        engine.close()
+
+
+@pytest.mark.parametrize("first", [1, 2, 16])
+def test_no_number_of_blocks_spoils_another(package: DocumentPackage, first: int) -> None:
+    spec = resolve_page_engine("openvino", package, precision="float32")
+    blocks = blocks_of(crop(), 28)
+    engine = open_page_encoder(spec, package)
+    for _ in range(4):
+        engine.text_logits(blocks[:first])
+    other = open_page_encoder(resolve_page_engine("torch", package, precision="float32", threads=1), package)
+    for count in (1, 2, 5, 16):
+        for _ in range(3):
+            np.testing.assert_allclose(engine.text_logits(blocks[:count]), other.text_logits(blocks[:count]), atol=1e-5)
+    engine.close()
 
 
 def test_a_dropped_patch_is_never_read(engines: dict[str, CropEncoder]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import queue
+import threading
 import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -35,6 +36,8 @@ class OpenVINOCropEncoder:
         self.spec, self.parallel, self._package = spec, threads + 1, package
         core = ov.Core()
         self._encoders = requests(core, _graph(core, package, "encoder"), spec, threads, self.parallel)
+        self._core, self._lock = core, threading.Lock()
+        self._single: queue.SimpleQueue[Any] | None = None
         self._classifiers: queue.SimpleQueue[Any] | None = None
         if package.classifies:
             exact = replace(spec, precision="float32")
@@ -54,7 +57,8 @@ class OpenVINOCropEncoder:
         patches = normalised_patches(patches_of(crop, arch.patch)[at], package)
         position = np.stack(np.divmod(at, grid), axis=1).astype(np.float32)
         near = neighbours(held, arch.doublings)
-        return laid(self._run(self._encoders, [patches[None], position[None], *near]), held, arch.doublings)
+        idle = self._for_one() if len(at) == 1 else self._encoders
+        return laid(self._run(idle, [patches[None], position[None], *near]), held, arch.doublings)
 
     def text_logits(self, blocks: NDArray[np.uint8]) -> Float32:
         """See `CropEncoder.text_logits`; in float32 whatever the product's precision, as the sign decides what is computed."""
@@ -67,7 +71,19 @@ class OpenVINOCropEncoder:
     def close(self) -> None:
         """See `CropEncoder.close`."""
         self._closed = True
-        self._encoders = queue.SimpleQueue()
+        self._encoders, self._single = queue.SimpleQueue(), None
+
+    def _for_one(self) -> queue.SimpleQueue[Any]:
+        """A graph for one token alone, compiled when it is first needed.
+
+        In a graph for any number of them OpenVINO (2026.4) computes wrong numbers for 16 tokens and more, in a stream that one
+        token alone has been in.
+        """
+        with self._lock:
+            if self._single is None:
+                graph = _single_token(_graph(self._core, self._package, "encoder"), self._package)
+                self._single = requests(self._core, graph, self.spec, 1, 1)
+            return self._single
 
     def _run(self, idle: queue.SimpleQueue[Any], given: Sequence[NDArray[Any]]) -> Float32:
         request = idle.get()
@@ -78,6 +94,14 @@ class OpenVINOCropEncoder:
             return np.array(request.get_output_tensor(0).data, np.float32)
         finally:
             idle.put(request)
+
+
+def _single_token(graph: Any, package: DocumentPackage) -> Any:
+    """The encoder for one token, and no other number of them."""
+    arch = package.architecture
+    shapes = [[1, 1, 3 * arch.patch**2], [1, 1, 2], *([4**level, 9] for level in range(arch.doublings))]
+    graph.reshape(dict(enumerate(shapes)))
+    return graph
 
 
 def _graph(core: ov.Core, package: DocumentPackage, kind: str) -> Any:
