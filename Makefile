@@ -66,8 +66,9 @@ types: install
 	ln -s ../../tests/bench build/typed/bench
 	cd build/typed && ../../$(BIN)/mypy --config-file ../../pyproject.toml -p gridscribe -p bench
 
+# Two at a time, a file to a worker: many tests wait for processes that they start.
 unit: install $(BUILT)
-	$(BIN)/pytest -m "not soak"
+	$(BIN)/pytest -m "not soak" -n 2 --dist loadfile --no-loadscope-reorder
 
 soak: install
 	$(BIN)/pytest -m soak --timeout 7200
