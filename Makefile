@@ -68,7 +68,7 @@ types: install
 
 # Two at a time, a file to a worker: many tests wait for processes that they start.
 unit: install $(BUILT)
-	$(BIN)/pytest -m "not soak" -n 2 --dist loadfile --no-loadscope-reorder
+	OMP_NUM_THREADS=1 OMP_WAIT_POLICY=passive $(BIN)/pytest -m "not soak" -n 2 --dist loadfile --no-loadscope-reorder
 
 soak: install
 	$(BIN)/pytest -m soak --timeout 7200

@@ -131,8 +131,11 @@ def read_header(read: Read, name: str) -> CogHeader:
     block_height, block_width = size[Tag.TILE_LENGTH], size[Tag.TILE_WIDTH]
     if min(size.values()) < 1 or block_height * block_width * 2 > MAX_BLOCK:
         raise LayoutError(f"{name}: {height} x {width} px in blocks of {block_height} x {block_width} cannot be read")
-    offsets = np.asarray(head.values(fields, Tag.TILE_OFFSETS), np.int64)
-    counts = np.asarray(head.values(fields, Tag.TILE_BYTE_COUNTS), np.int64)
+    try:
+        offsets = np.asarray(head.values(fields, Tag.TILE_OFFSETS), np.int64)
+        counts = np.asarray(head.values(fields, Tag.TILE_BYTE_COUNTS), np.int64)
+    except OverflowError as error:
+        raise LayoutError(f"{name}: a block lies beyond all files ({error}): it is damaged") from error
     blocks = -(-height // block_height) * -(-width // block_width)
     if len(offsets) != blocks or len(counts) != blocks:
         raise LayoutError(f"{name}: {len(offsets)} offsets and {len(counts)} sizes of {blocks} blocks: it is damaged")

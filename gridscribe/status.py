@@ -57,6 +57,7 @@ def _status(store: Store, job: str) -> JobStatus:
     details = read_plan(store, job).details
     product = details["product"]
     boxes = {image: Window(*box) for image, box in details["boxes"].items()}
+    manifest = read_manifest(store, job)  # before the commits: a job that is done has all of them
     times = {parse_commit_key(info.key)[1]: info.last_modified for info in store.list(commit_prefix(product))}
     commits = list(read_commits(store, product))
     stamps = []
@@ -71,7 +72,6 @@ def _status(store: Store, job: str) -> JobStatus:
         if coverage.covers(image, box) and (regions is None or regions.covers(image, box))
     }
     failures = {records[-1]["image"] for records in read_failures(store, job).values()}
-    manifest = read_manifest(store, job)
     done, failed = len(finished), len(failures - finished)
     pixels_done = sum(coverage.pixels(image, box) for image, box in boxes.items())
     rate = _rate(stamps)

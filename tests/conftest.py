@@ -52,6 +52,16 @@ def s3_uri(s3_env: S3Server) -> str:
     return f"s3://{s3_env.bucket}/{uuid.uuid4().hex[:12]}"
 
 
+@pytest.fixture(scope="session")
+def everything(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An output with rasters and documents, regions, words and tokens (`tests.served`), which nobody changes."""
+    from tests.served import make_output
+
+    folder = tmp_path_factory.mktemp("everything")
+    make_output(folder, str(folder / "out"))
+    return folder / "out"
+
+
 @pytest.fixture(params=["local", "s3"])
 def output_uri(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     """A fresh output URI: once a local folder, once a prefix on the S3 server."""

@@ -20,7 +20,6 @@ from gridscribe import Client
 from gridscribe.client import wire
 from gridscribe.client.prototypes import Prototypes
 from gridscribe.errors import GridscribeError, LayoutError, QueryError, StoreError, UsageError
-from tests.served import make_output
 from tests.serving import Served, serve
 
 Ask = Callable[[Client], Any]
@@ -41,10 +40,8 @@ class Pair:
 
 
 @pytest.fixture(scope="module")
-def out(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("served")
-    make_output(folder, str(folder / "out"))
-    return folder / "out"
+def out(everything: Path) -> Path:
+    return everything
 
 
 @pytest.fixture(scope="module")

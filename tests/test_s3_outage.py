@@ -19,7 +19,7 @@ from tests.kills import start
 from tests.s3server import SECRET_KEY, S3Server, Weed
 from tests.tiny import MASKS_JOB, FileBytes, tiny_package, write_pair
 
-IMAGES = 40
+IMAGES = 24
 
 
 @pytest.fixture(scope="module")

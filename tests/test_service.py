@@ -36,7 +36,6 @@ from gridscribe.service.asked import named_crs
 from gridscribe.service.protocol import BoundedProtocol
 from gridscribe.service.settings import Settings
 from gridscribe.service.tiles import Tile
-from tests.served import make_output
 from tests.serving import Served, serve
 
 TOKEN = "correct-horse-battery-staple"
@@ -44,10 +43,8 @@ POOL = urllib3.PoolManager(retries=False, timeout=60)
 
 
 @pytest.fixture(scope="module")
-def out(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("service")
-    make_output(folder, str(folder / "out"))
-    return folder / "out"
+def out(everything: Path) -> Path:
+    return everything
 
 
 @pytest.fixture(scope="module")
