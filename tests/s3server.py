@@ -172,15 +172,16 @@ def _wait_until_ready(server: S3Server, process: subprocess.Popen[bytes], log: P
 
 
 def _free_ports(count: int) -> list[int]:
-    """Ports below 30000 that are free together with their gRPC ports, 10000 higher; those of tests side by side lie apart."""
+    """Ports that are free together with their gRPC ports, 10000 higher: all below those that the system gives to clients, which
+    may have taken one when a server is started again. Those of tests side by side lie apart."""
     found: list[int] = []
     lane = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw")) % 4
-    first = 20000 + 2500 * lane
-    port = first + os.getpid() % 2000
+    first = 20000 + 650 * lane
+    port = first + os.getpid() % 500
     while len(found) < count:
         port += 1
-        if port >= first + 2500:
-            raise RuntimeError(f"no free ports between {first} and {first + 2500}")
+        if port >= first + 650:
+            raise RuntimeError(f"no free ports between {first} and {first + 650}")
         if _is_free(port) and _is_free(port + 10000):
             found.append(port)
     return found

@@ -132,6 +132,7 @@ def test_a_comparison_runs_resumes_and_prints_its_table(tmp_path: Path) -> None:
     assert [path.name.split("_")[0] for path in (tmp_path / "out" / "runs").iterdir()] == ["rgb"]
 
 
+@pytest.mark.soak
 def test_a_run_that_fails_is_named_with_the_end_of_its_log_and_the_others_go_on(tmp_path: Path) -> None:
     write_scenes(tmp_path / "train", 1, 5, 96, 0.3)
     write_scenes(tmp_path / "held", 1, 6, 96, 0.3)

@@ -188,6 +188,7 @@ def test_another_attempt_is_made_only_where_it_can_help(tmp_path: Path, status: 
     assert (b"some inputs failed" in done.stderr) == (status == 3)
 
 
+@pytest.mark.soak
 def test_a_job_runs_on_a_cluster_whose_head_has_no_cores(tmp_path: Path) -> None:
     """The script, submitted by the very words that KubeRay's submitter uses; one of its inputs is broken."""
     tiny_package(tmp_path / "model")

@@ -468,8 +468,8 @@ def test_arrow_streams_with_bytes_changed(data: st.DataObject) -> None:
         body[data.draw(st.integers(0, len(body) - 1))] = data.draw(st.integers(0, 255))
     with suppress(QueryError):
         assert points_of(bytes(body), 40).shape[1] == 2
-    with pytest.raises(QueryError):
-        points_of(bytes(body), 0)
+    with suppress(QueryError):
+        assert len(points_of(bytes(body), 0)) == 0
 
 
 @pytest.mark.parametrize(
