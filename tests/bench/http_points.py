@@ -177,7 +177,7 @@ def batch(port: int, lons: np.ndarray, lats: np.ndarray) -> None:
     pool = urllib3.PoolManager(retries=False)
     url = f"http://127.0.0.1:{port}/v1/at"
     bodies = {
-        ARROW: table_bytes(pa.table({"x": lons, "y": lats})),
+        ARROW: table_bytes(pa.table({"x": lons, "y": lats}), compressed=False),
         "application/json": json.dumps({"points": np.stack([lons, lats], axis=1).tolist()}).encode(),
     }
     for kind, body in bodies.items():
