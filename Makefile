@@ -48,7 +48,7 @@ demo: install $(BUILT)
 	$(RUN) run documents --input demo/pages --output demo/documents
 	$(RUN) match demo/documents "total" --top-k 5 --picture demo/page.png --json > demo/page.json
 	$(BIN)/python tests/demo_page.py demo/pages demo/page.json "total"
-	@echo "Look at demo/picture.png, demo/pools.png and demo/page.png; the masks are in demo/out/products/*/masks/, the catalogue in demo/out/catalog/."
+	@echo "Look at demo/picture.png, demo/pools.png and demo/page.png; the masks are in demo/out/products/*/masks/, the catalogue in demo/out/catalog/. In a browser: $(RUN) serve demo/out"
 
 test: lint types unit
 

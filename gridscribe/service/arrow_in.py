@@ -37,7 +37,7 @@ def points_of(body: bytes, most: int) -> NDArray[np.float64]:
             rows += count
             if compressed:
                 raise QueryError(
-                    "the Arrow stream is compressed: points are taken plain, without IpcWriteOptions(compression=...)"
+                    "the Arrow stream is compressed: points are taken plain, with IpcWriteOptions(compression=None)"
                 )
             if rows > most:
                 raise too_many(rows, most)
