@@ -248,6 +248,13 @@ def test_a_crs_names_no_file(served: Served, facts: dict[str, Any], crs: str) ->
     assert "expected AUTHORITY:CODE" in refusal(answer, 400)
 
 
+def test_systems_whose_names_only_sound_like_files() -> None:
+    """A grid in a name is no grid that is read: without its code, Britain's national grid is plain WKT."""
+    wkt = rasterio.crs.CRS.from_epsg(27700).to_wkt(version="WKT2_2019")
+    assert "Grid" in wkt
+    assert named_crs(wkt) == wkt
+
+
 def test_crs_as_wkt(served: Served, facts: dict[str, Any]) -> None:
     wkt = rasterio.crs.CRS.from_epsg(32631).to_wkt()
     fields = {"lon": "500012", "lat": "4999990", "product": facts["raster"]["id"]}

@@ -151,7 +151,7 @@ class HttpBackend:
 
     def documents_alone(self, select: Select) -> bool:
         """See `Backend`."""
-        return self._read(lambda data: bool(json.loads(data)["documents_alone"]), self._get("kind", {}, select))
+        return self._read(_documents_alone, self._get("kind", {}, select))
 
     def _page(self, data: bytes) -> Page:
         value = json.loads(data)
@@ -208,6 +208,13 @@ def _page_matches(data: bytes) -> list[PageMatch]:
 
 def _labels(data: bytes) -> tuple[Label, ...]:
     return tuple(Label(label["text"], label["score"]) for label in json.loads(data)["labels"])
+
+
+def _documents_alone(data: bytes) -> bool:
+    value = json.loads(data)["documents_alone"]
+    if not isinstance(value, bool):
+        raise TypeError(f"documents_alone is {type(value).__name__}")
+    return value
 
 
 def _regions(data: bytes) -> pa.Table:

@@ -13,7 +13,7 @@ from gridscribe.client.index import ImageIndex
 from gridscribe.client.stored import EMPTY
 from gridscribe.errors import QueryError
 from gridscribe.service.heat import heat_of, heat_range
-from gridscribe.service.rasters import input_raster, planned_image, stored_raster
+from gridscribe.service.rasters import input_raster, planned_image, shown, stored_raster
 from gridscribe.service.shades import Shade, rendered
 from gridscribe.service.state import State
 from gridscribe.service.tiles import MAX_SOURCE
@@ -68,13 +68,9 @@ def _source(state: State, index: ImageIndex, place: int, shape: tuple[int, int])
                 f"{image.source} has {image.grid.height} x {image.grid.width} px and no overviews: it is not shown whole"
             )
         bands = list(image.options.rgb_bands)
-        how = {"out_shape": shape, "resampling": Resampling.average}
         values = dataset.read(bands, out_shape=(3, *shape), resampling=Resampling.average)
-        there = dataset.dataset_mask(**how) > 0
-    if values.dtype != np.uint8:
-        low, top = image.options.scale or (0.0, 255.0)
-        values = np.nan_to_num(np.clip((values.astype(np.float32) - low) * (255.0 / (top - low)), 0, 255))
-    return values.astype(np.uint8), there
+        there = dataset.dataset_mask(out_shape=shape, resampling=Resampling.average) > 0
+    return shown(values, image), there
 
 
 def _heat(heat: Heatmap, whole: tuple[int, int], shape: tuple[int, int]) -> Layer:

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import math
 import threading
+import time
 from collections import OrderedDict
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 from gridscribe.errors import InputError, LayoutError, QueryError
 from gridscribe.service.state import State
@@ -90,18 +95,43 @@ def _files(state: State) -> OpenFiles:
     return found
 
 
+class Plans:
+    """How jobs were to read their images. Read when an image is not known, by one question at a time and not again and again."""
+
+    def __init__(self, seconds: float) -> None:
+        """`seconds` must pass before plans are read anew for an image that none of them tells of."""
+        self._seconds, self._lock = seconds, threading.Lock()
+        self._known: dict[str, tuple[float, dict[str, RasterImage]]] = {}
+
+    def image(self, state: State, product: str, image: str) -> RasterImage | None:
+        """An image as it was planned; None where no plan tells."""
+        from gridscribe.workers.look import planned_images
+
+        with self._lock:
+            read, images = self._known.get(product, (-math.inf, {}))
+            if image not in images and time.monotonic() - read >= self._seconds:
+                images = planned_images(state.store, product)
+                self._known[product] = time.monotonic(), images
+            return images.get(image)
+
+
 def planned_image(state: State, product: str, image: str) -> RasterImage:
     """How a job was to read an image; `QueryError` where no plan tells, or the service shows no inputs."""
-    from gridscribe.workers.look import planned_images
-
     if not state.settings.pictures:
         raise QueryError("this service does not show the jobs' own inputs (--no-pictures)")
-    plans: dict[str, dict[str, RasterImage]] = state.kept.setdefault("plans", {})
-    if image not in plans.get(product, {}):
-        plans[product] = planned_images(state.store, product)
-    if image not in plans[product]:
+    plans: Plans = state.kept.setdefault("plans", Plans(state.settings.refresh))
+    found = plans.image(state, product, image)
+    if found is None:
         raise QueryError(f"no plan under {state.store.uri} tells where the input of image {image} lies")
-    return plans[product][image]
+    return found
+
+
+def shown(values: NDArray[Any], image: RasterImage) -> NDArray[np.uint8]:
+    """Stored RGB [3, h, w] as the job's own options turn it into uint8."""
+    if values.dtype != np.uint8:
+        low, top = image.options.scale or (0.0, 255.0)
+        values = np.nan_to_num(np.clip((values.astype(np.float32) - low) * (255.0 / (top - low)), 0, 255))
+    return values.astype(np.uint8)
 
 
 def _open(source: Source) -> GdalFile:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import threading
 import time
@@ -37,10 +38,8 @@ class Freshness:
     def _run(self) -> None:
         try:
             self._look()
-        except (
-            GridscribeError
-        ) as error:  # what was known stays; whoever asks for something new is told by its own error
-            log.warning('{"refresh": "failed", "error": "%s"}', type(error).__name__)
+        except GridscribeError as error:  # what was known stays, and who asks for more is told by an error of its own
+            log.warning(json.dumps({"refresh": "failed", "error": type(error).__name__}))
         finally:
             self._at = time.monotonic()
             self._lock.release()

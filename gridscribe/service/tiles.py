@@ -13,7 +13,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from rasterio.crs import CRS
 from rasterio.enums import ColorInterp
 from rio_tiler.errors import NoOverviewWarning, TileOutsideBounds
 from rio_tiler.io import Reader
@@ -25,19 +24,17 @@ from gridscribe.client.when import parse_datetime
 from gridscribe.errors import QueryError
 from gridscribe.service.heat import heat_file, heat_range
 from gridscribe.service.products import MOST_ACROSS, zooms
-from gridscribe.service.rasters import input_raster, planned_image, stored_raster
+from gridscribe.service.rasters import input_raster, planned_image, shown, stored_raster
 from gridscribe.service.shades import Shade, rendered
 from gridscribe.service.state import State
 
 warnings.filterwarnings("ignore", category=NoOverviewWarning)  # small images need none; large ones are refused here
 
-LAYERS = ("mask", "confidence", "height", "source", "heatmap")
 MOST = MOST_ACROSS**2
 """Images of one tile."""
 MAX_ZOOM = 24
 MAX_SOURCE = 1 << 26
 """Pixels of an image without overviews that a tile is made from."""
-WEB = CRS.from_epsg(3857)
 HALF = 20_037_508.342789244
 """Metres from the middle of the projection to its edge."""
 
@@ -184,11 +181,7 @@ def source_tile(
         return None  # the tile shows what can be read
     if found is None:
         return None
-    values = found.array.data
-    if values.dtype != np.uint8:
-        low, top = options.scale or (0.0, 255.0)
-        values = np.clip((values.astype(np.float32) - low) * (255.0 / (top - low)), 0, 255)
-    return np.nan_to_num(values).astype(np.uint8), found.mask > 0
+    return shown(found.array.data, image), found.mask > 0
 
 
 def _read(dataset: Any, tile: Tile, **how: Any) -> ImageData | None:
